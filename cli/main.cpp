@@ -1,0 +1,64 @@
+// The command: parses, runs one subcommand, and turns failures into messages on stderr and exit codes.
+#include <fmt/format.h>
+
+#include <new>
+#include <system_error>
+#include <veloxquant/core/error.hpp>
+
+#include "command.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+int exit_code(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::io:
+    case ErrorKind::unsupported: return kEnvironment;
+    default: return kRefused;
+  }
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Compresses the key/value cache of large language models and measures what it costs."};
+  app.name("veloxquant");
+  app.set_version_flag("--version", VELOXQUANT_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(36);
+  Commands commands(app);
+  add_benchmark(commands);
+  add_plan(commands);
+  add_list(commands);
+  add_inspect(commands);
+  add_doctor(commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kDone : kUsage;
+  }
+  for (const auto& [subcommand, body] : commands.entries()) {
+    if (subcommand->parsed()) return body();
+  }
+  return kUsage;
+}
+
+}  // namespace
+}  // namespace veloxquant::cli
+
+int main(int argc, char** argv) {
+  using namespace veloxquant;
+  try {
+    return cli::run(argc, argv);
+  } catch (const Error& e) {
+    fmt::print(stderr, "veloxquant: {} error: {}\n", to_string(e.kind()), e.what());
+    return cli::exit_code(e.kind());
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "veloxquant: out of memory; try fewer or shorter windows\n");
+    return cli::kEnvironment;
+  } catch (const std::system_error& e) {
+    fmt::print(stderr, "veloxquant: {}\n", e.what());
+    return cli::kEnvironment;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "veloxquant: internal error: {}; please report it\n", e.what());
+    return cli::kOurBug;
+  }
+}

@@ -1,0 +1,100 @@
+// PackedKVCache: the keys and values of one attention layer, held as packed codes in pages.
+//
+// Every (row of the batch, KV head) owns a list of pages of 64 tokens; a page holds the codes and scales of its
+// keys and values (src/pack/block_layout.hpp draws it) and nothing is ever unpacked in memory. The first
+// `sinks` tokens of a row and its newest `recent` tokens are kept exact (f32) when the config asks for it; a
+// token that leaves the recent window is coded then. Appending never moves what is there.
+//
+// Rows of a batch may have different lengths. Memory: nbytes() is exactly what the cache holds: pages (those
+// shared with a clone count in both), the unused part of each row's last page, exact tokens, positions and page
+// lists.
+//
+// Threads: const calls may run at the same time as each other; append, update, trim and load need exclusive
+// access, as with a standard container. Clones are independent objects even while they share pages.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <veloxquant/attention/mask.hpp>
+#include <veloxquant/core/abstractions.hpp>
+#include <veloxquant/core/config.hpp>
+#include <veloxquant/core/thread_pool.hpp>
+#include <veloxquant/quantizers/vector_quantizer.hpp>
+
+namespace veloxquant {
+
+class ArtifactStore;
+
+// The methods of a layer, shared by every cache of that layer.
+struct LayerMethods {
+  std::shared_ptr<const VectorQuantizer> keys, values;
+};
+
+class PackedKVCache final : public KVCache {
+ public:
+  // Throws ConfigError when the config's methods cannot be made. `artifacts` feeds calibrated methods.
+  PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer,
+                std::shared_ptr<const ArtifactStore> artifacts = {}, std::shared_ptr<ThreadPool> pool = {});
+  // As above with the layer's methods already made.
+  PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer, LayerMethods methods,
+                std::shared_ptr<ThreadPool> pool = {});
+  ~PackedKVCache() override;
+  PackedKVCache(PackedKVCache&&) noexcept;
+  PackedKVCache& operator=(PackedKVCache&&) noexcept;
+
+  std::pair<Tensor, Tensor> update(const Tensor& keys, const Tensor& values = {}) override;
+  // Rows shorter than size() are padded with zeros at the end.
+  std::pair<Tensor, Tensor> state() const override;
+  void append(const Tensor& keys, const Tensor& values = {}, const Tensor& positions = {}) override;
+  // For rows of unequal length: row b takes the first lengths[b] of the new tokens.
+  void append_ragged(const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
+                     const Tensor& positions = {});
+  Tensor attend(const Tensor& queries, float scale = 0, const AttentionMask& mask = {}) const override;
+  // For batches whose rows have unequal numbers of new tokens: row b holds lengths[b] queries, the rest of its
+  // output is zero.
+  Tensor attend_ragged(const Tensor& queries, std::span<const std::int64_t> lengths, float scale = 0,
+                       const AttentionMask& mask = {}) const;
+
+  std::int64_t size() const override;
+  std::int64_t size(int row) const;
+  // Position of token `index` of a row.
+  std::int64_t position(int row, std::int64_t index) const;
+  std::size_t nbytes() const override;
+  // Codes, scales and gains of coded tokens, without slack, exact tokens and bookkeeping: what bits_per_element
+  // counts.
+  std::size_t coded_bytes() const;
+  std::int64_t coded_tokens() const;  // over all rows
+  // Drops the newest `count` tokens of every row (ConfigError when a row has fewer). Tokens that had left the
+  // recent window stay coded; the window fills up again with what is appended.
+  void trim(std::int64_t count) override;
+  std::unique_ptr<KVCache> clone() const override;
+
+  // One sealed safetensors file: codes in canonical order, exact tokens, positions, the config as JSON.
+  void save(const std::filesystem::path& file) const;
+  // Replaces the content by the file's, all or nothing. Throws ArtifactError when the file is damaged or was
+  // saved under other settings, naming the setting and both values.
+  void load(const std::filesystem::path& file);
+
+  const KVCacheConfig& config() const noexcept;
+  int layer() const noexcept;
+  const LayerMethods& methods() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The methods of every layer of a model: quantizers of equal settings are made once and shared.
+std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
+                                             std::shared_ptr<const ArtifactStore> artifacts = {});
+// One cache per layer.
+std::vector<std::unique_ptr<PackedKVCache>> make_caches(std::shared_ptr<const KVCacheConfig> config,
+                                                        std::shared_ptr<const ArtifactStore> artifacts = {},
+                                                        std::shared_ptr<ThreadPool> pool = {});
+
+}  // namespace veloxquant

@@ -1,0 +1,52 @@
+// CodeSpec: what the bytes of a coded vector mean.
+//
+// Kernels are written per code, not per method: a method that produces one of these codes gets the kernels. A
+// vector of head_dim coordinates is stored as its codes and its scales:
+//
+//   kind      codes (canonical order)                        scales (f16, little-endian)     value of coordinate c
+//   --------  ---------------------------------------------  ------------------------------  ----------------------
+//   f32       4 bytes each                                   -                               itself
+//   f16 bf16  2 bytes each                                   -                               itself
+//   fp8_e4m3  1 byte each                                    -                               itself
+//   integer   bits 4 or 8 each, LSB first; u = q + 2^(b-1)   head_dim / group                s[c / group] * q
+//             for 4 bits, two's complement for 8 bits
+//   affine    bits 2 3 4 5 6 8 each, LSB first               head_dim / group scales, then   s[g] * u + z[g]
+//                                                            as many biases z
+//   scalar    bits 1..8 each, LSB first                      1 (S)                           S * table[u]
+//   trellis   bits 1..4 each, LSB first, cyclic              1 (S)                           S * table[w], w = the 8
+//                                                                                            bits from bit c * bits on
+//
+// "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8 of
+// byte i / 8. A vector's codes start on a byte; unused bits of the last byte are zero.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace veloxquant {
+
+enum class CodeKind : std::uint8_t { f32, f16, bf16, fp8_e4m3, integer, affine, scalar, trellis };
+const char* to_string(CodeKind kind) noexcept;
+
+struct CodeSpec {
+  CodeKind kind = CodeKind::f32;
+  int bits = 32;
+  int head_dim = 0;
+  int group = 0;                                    // integer, affine
+  std::shared_ptr<const std::vector<float>> table;  // scalar: 2^bits values; trellis: 256 values
+
+  // Bytes of one vector's codes: ceil(head_dim * bits / 8), and of its scales.
+  std::size_t code_bytes() const noexcept { return (static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(bits) + 7) / 8; }
+  std::size_t scale_count() const noexcept;
+  std::size_t scale_bytes() const noexcept { return 2 * scale_count(); }
+  double bits_per_element() const noexcept { return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim; }
+  // One factor for the whole vector, which kernels apply to the score or to the weight instead of to each value.
+  bool has_vector_scale() const noexcept { return kind == CodeKind::scalar || kind == CodeKind::trellis; }
+  // "scalar 4 bit", "affine 4 bit group 64", ...
+  std::string name() const;
+};
+
+}  // namespace veloxquant

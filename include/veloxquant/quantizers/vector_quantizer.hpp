@@ -1,0 +1,51 @@
+// VectorQuantizer: a quantizer that codes each vector by itself into a fixed number of bytes.
+//
+// All built-in methods are of this kind. encode() and decode() of the Quantizer interface are written here, once,
+// in terms of rows; the cache calls the row functions directly. A method from outside may implement Quantizer
+// alone: as_vector_quantizer() then wraps it, provided that its codes have a fixed size per vector.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <veloxquant/core/abstractions.hpp>
+#include <veloxquant/core/registry.hpp>
+#include <veloxquant/quantizers/code_spec.hpp>
+#include <veloxquant/transform/row_transform.hpp>
+
+namespace veloxquant {
+
+class VectorQuantizer : public Quantizer {
+ public:
+  virtual int head_dim() const noexcept = 0;
+  virtual std::size_t code_bytes() const noexcept = 0;   // of one vector
+  virtual std::size_t scale_bytes() const noexcept = 0;  // of one vector
+  // Codes `count` vectors of KV head `head`: rows f32 [count, head_dim] (finite) -> codes [count, code_bytes]
+  // and scales [count, scale_bytes]. Throws NumericError when a value leaves the range that the code holds.
+  virtual void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
+                           std::uint8_t* scales) const = 0;
+  // The inverse: the decoded vectors in the space of the input.
+  virtual void decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
+                           float* rows) const = 0;
+  // The transform between the input and what the codes hold; null when there is none. Attention transforms the
+  // query (keys) or the sum (values) instead of the cached vectors.
+  virtual const RowTransform* transform() const noexcept { return nullptr; }
+  // The mean [head_dim] subtracted from the vectors of a KV head before the transform; null when there is none.
+  virtual const float* centre(int /*head*/) const noexcept { return nullptr; }
+  // Bytes of tables, bases and means held by the method and shared by all caches that use it.
+  virtual std::size_t method_bytes() const noexcept = 0;
+
+  EncodedVector encode(const Tensor& x) const override;
+  Tensor decode(const EncodedVector& encoded) const override;
+  double bits_per_element() const override {
+    return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim();
+  }
+};
+
+// The quantizer itself when it is a VectorQuantizer, else a wrapper that reaches it through encode() and decode()
+// (encode_values() and decode_values() when role is values). Throws ConfigError when its codes are not of one
+// size per vector.
+std::shared_ptr<const VectorQuantizer> as_vector_quantizer(std::shared_ptr<const Quantizer> quantizer, Role role,
+                                                           int head_dim);
+
+}  // namespace veloxquant

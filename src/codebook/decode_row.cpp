@@ -1,0 +1,78 @@
+// The value of every coordinate, written from CodeSpec's table of byte meanings.
+#include <cstring>
+
+#include <veloxquant/core/half.hpp>
+
+#include "codebook/row_code.hpp"
+#include "pack/bits.hpp"
+
+namespace veloxquant {
+namespace {
+
+template <class T>
+T load(const std::uint8_t* bytes, int index) {
+  T value;
+  std::memcpy(&value, bytes + static_cast<std::size_t>(index) * sizeof(T), sizeof(T));
+  return value;
+}
+
+template <class T>
+void decode_floats(int head_dim, const std::uint8_t* codes, float* x) {
+  for (int c = 0; c < head_dim; ++c) x[c] = to_f32(load<T>(codes, c));
+}
+
+unsigned code_at(const CodeSpec& spec, const std::uint8_t* codes, int c) {
+  return read_bits(codes, static_cast<std::size_t>(c) * static_cast<std::size_t>(spec.bits), spec.bits);
+}
+
+float scale_at(const std::uint8_t* scales, int index) { return to_f32(load<f16>(scales, index)); }
+
+void decode_integer(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  for (int c = 0; c < spec.head_dim; ++c) {
+    const unsigned u = code_at(spec, codes, c);
+    const int q = spec.bits == 8 ? static_cast<std::int8_t>(u) : static_cast<int>(u) - 8;
+    x[c] = scale_at(scales, c / spec.group) * static_cast<float>(q);
+  }
+}
+
+void decode_affine(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  const int groups = spec.head_dim / spec.group;
+  for (int c = 0; c < spec.head_dim; ++c) {
+    const int g = c / spec.group;
+    x[c] = scale_at(scales, g) * static_cast<float>(code_at(spec, codes, c)) + scale_at(scales, groups + g);
+  }
+}
+
+void decode_scalar(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  const float scale = scale_at(scales, 0);
+  for (int c = 0; c < spec.head_dim; ++c) x[c] = scale * (*spec.table)[code_at(spec, codes, c)];
+}
+
+// The 8 bits from bit c * bits on; the stream goes on at its own start.
+unsigned window_at(const CodeSpec& spec, const std::uint8_t* codes, int c) {
+  const int total = spec.head_dim * spec.bits, first = c * spec.bits, inside = total - first;
+  if (inside >= 8) return read_bits(codes, static_cast<std::size_t>(first), 8);
+  return read_bits(codes, static_cast<std::size_t>(first), inside) | (read_bits(codes, 0, 8 - inside) << inside);
+}
+
+void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  const float scale = scale_at(scales, 0);
+  for (int c = 0; c < spec.head_dim; ++c) x[c] = scale * (*spec.table)[window_at(spec, codes, c)];
+}
+
+}  // namespace
+
+void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  switch (spec.kind) {
+    case CodeKind::f32: std::memcpy(x, codes, spec.code_bytes()); return;
+    case CodeKind::f16: return decode_floats<f16>(spec.head_dim, codes, x);
+    case CodeKind::bf16: return decode_floats<bf16>(spec.head_dim, codes, x);
+    case CodeKind::fp8_e4m3: return decode_floats<fp8_e4m3>(spec.head_dim, codes, x);
+    case CodeKind::integer: return decode_integer(spec, codes, scales, x);
+    case CodeKind::affine: return decode_affine(spec, codes, scales, x);
+    case CodeKind::scalar: return decode_scalar(spec, codes, scales, x);
+    case CodeKind::trellis: return decode_trellis(spec, codes, scales, x);
+  }
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,40 @@
+// RowCode: the code stage of a method: rows of floats to packed bytes and back, in the space of the codes.
+//
+// These scalar functions are the definition of each code (CodeSpec draws the bytes). Encoding runs in a fixed
+// order of operations; decoding here is the reference that the attention kernels are tested against.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include <veloxquant/core/registry.hpp>
+#include <veloxquant/quantizers/code_spec.hpp>
+
+namespace veloxquant {
+
+class RowCode {
+ public:
+  virtual ~RowCode() = default;
+  const CodeSpec& spec() const noexcept { return spec_; }
+  // One vector of spec().head_dim finite coordinates. Throws NumericError when a value or a scale leaves the
+  // range of its format.
+  virtual void encode(const float* x, std::uint8_t* codes, std::uint8_t* scales) const = 0;
+  // Bytes of tables.
+  virtual std::size_t nbytes() const noexcept { return spec_.table ? 4 * spec_.table->size() : 0; }
+
+ protected:
+  explicit RowCode(CodeSpec spec) : spec_(std::move(spec)) {}
+  CodeSpec spec_;
+};
+
+// Decodes one vector of any code from the definition.
+void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x);
+
+std::unique_ptr<RowCode> make_float_code(CodeKind kind, int head_dim);                   // f32 f16 bf16 fp8_e4m3
+std::unique_ptr<RowCode> make_integer_code(int bits, int head_dim);                      // q8_0 (8), q4_0 (4); group 32
+std::unique_ptr<RowCode> make_affine_code(int bits, int group, int head_dim);            // as mlx-lm
+std::unique_ptr<RowCode> make_scalar_code(int bits, int head_dim, ScaleMode scale);      // Lloyd-Max for the sphere
+std::unique_ptr<RowCode> make_trellis_code(int bits, int head_dim, ScaleMode scale);
+
+}  // namespace veloxquant

@@ -1,0 +1,77 @@
+#include <veloxquant/core/cpu.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <veloxquant/core/error.hpp>
+
+// The targets that the kernels are compiled for; must be the same set as in their files.
+#define HWY_WANT_AVX3_DL
+#include <hwy/highway.h>
+#include <hwy/targets.h>
+
+namespace veloxquant {
+namespace {
+
+// The level's bit among Highway's targets; lower bits are better.
+void use_targets(std::int64_t targets) {
+  hwy::SetSupportedTargetsForTest(targets);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+std::int64_t supported() {
+  static const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
+  return targets;
+}
+
+void pin(const std::string& name) {
+  if (name.empty()) return use_targets(0);
+  for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1) {
+    const std::int64_t target = rest & -rest;
+    if (name == hwy::TargetName(target)) return use_targets(target);
+  }
+  throw UnsupportedError("cpu level", fmt::format("'{}' is not available here; available are {}", name,
+                                                  fmt::join(available_cpu_levels(), ", ")));
+}
+
+// The environment variable is read once, before the first question or pin.
+void read_environment() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    supported();
+    if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0') pin(name);
+  });
+}
+
+}  // namespace
+
+std::string cpu_level() {
+  read_environment();
+  const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
+  return hwy::TargetName(targets & -targets);
+}
+
+std::vector<std::string> available_cpu_levels() {
+  std::vector<std::string> names;
+  for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1) names.emplace_back(hwy::TargetName(rest & -rest));
+  return names;
+}
+
+void set_cpu_level(const std::string& name) {
+  read_environment();
+  pin(name);
+}
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    const auto colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown CPU";
+}
+
+}  // namespace veloxquant

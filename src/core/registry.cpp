@@ -1,0 +1,137 @@
+#include <veloxquant/core/registry.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <mutex>
+#include <veloxquant/core/error.hpp>
+
+#include "quantizers/builtin.hpp"
+
+namespace veloxquant {
+namespace {
+
+struct Entry {
+  QuantizerMaker make;
+  MethodInfo info;
+};
+
+struct Table {
+  std::mutex mutex;
+  std::map<std::string, Entry> entries;
+};
+
+Table& raw_table() {
+  static Table table;
+  return table;
+}
+
+// The table with the built-in methods in it. They register here rather than at static-initialization time, so that
+// a static library cannot lose them at link time.
+Table& table() {
+  static const bool registered = (register_builtin_quantizers(), true);
+  static_cast<void>(registered);
+  return raw_table();
+}
+
+Entry entry(const std::string& name) {
+  Table& t = table();
+  const std::lock_guard lock(t.mutex);
+  const auto found = t.entries.find(name);
+  if (found == t.entries.end()) {
+    std::vector<std::string> known;
+    for (const auto& [key, value] : t.entries) known.push_back(key);
+    throw ConfigError("registry", fmt::format("unknown method '{}'; known are {}", name, fmt::join(known, ", ")));
+  }
+  return found->second;
+}
+
+// Options that differ from their defaults must be among those that the method takes.
+void refuse_foreign_options(const std::string& name, const MethodInfo& info, const QuantizerOptions& o) {
+  const QuantizerOptions plain;
+  const auto takes = [&](const char* option) {
+    return std::find(info.options.begin(), info.options.end(), option) != info.options.end();
+  };
+  const auto refuse = [&](const char* option, const std::string& value) {
+    throw ConfigError("create", fmt::format("method '{}' does not take the option {} (asked for {}); it takes bits{}{}",
+                                            name, option, value, info.options.empty() ? "" : ", ",
+                                            fmt::join(info.options, ", ")));
+  };
+  if (o.scale != plain.scale && !takes("scale")) refuse("scale", to_string(o.scale));
+  if (!o.transform.empty() && !takes("transform")) refuse("transform", o.transform);
+  if (o.group != plain.group && !takes("group")) refuse("group", std::to_string(o.group));
+  if (o.seed != plain.seed && !takes("seed")) refuse("seed", std::to_string(o.seed));
+  if (o.centre && !takes("centre")) refuse("centre", "true");
+  for (const auto& [key, value] : o.extra) {
+    if (!takes(key.c_str())) refuse(key.c_str(), value);
+  }
+}
+
+}  // namespace
+
+const char* to_string(ScaleMode mode) noexcept {
+  switch (mode) {
+    case ScaleMode::one: return "one";
+    case ScaleMode::matched: return "matched";
+    case ScaleMode::unbiased: return "unbiased";
+  }
+  return "unknown";
+}
+
+ScaleMode scale_mode_from(const std::string& name) {
+  for (const ScaleMode mode : {ScaleMode::one, ScaleMode::matched, ScaleMode::unbiased}) {
+    if (name == to_string(mode)) return mode;
+  }
+  throw ConfigError("scale", fmt::format("unknown scale mode '{}'; known are one, matched, unbiased", name));
+}
+
+const char* to_string(Role role) noexcept { return role == Role::keys ? "keys" : "values"; }
+
+void QuantizerRegistry::add(const std::string& name, QuantizerMaker make, MethodInfo info) {
+  if (name.empty() || name.find_first_of(":,/ \t\n") != std::string::npos) {
+    throw ConfigError("registry", fmt::format("'{}' is no method name; a name is not empty and has no ':', ',', '/' or space", name));
+  }
+  if (!make) throw ConfigError("registry", fmt::format("method '{}' comes without a maker", name));
+  std::sort(info.bits.begin(), info.bits.end());
+  Table& t = raw_table();
+  const std::lock_guard lock(t.mutex);
+  if (!t.entries.emplace(name, Entry{std::move(make), std::move(info)}).second) {
+    throw ConfigError("registry", fmt::format("method '{}' is registered already; choose another name", name));
+  }
+}
+
+bool QuantizerRegistry::contains(const std::string& name) {
+  Table& t = table();
+  const std::lock_guard lock(t.mutex);
+  return t.entries.contains(name);
+}
+
+MethodInfo QuantizerRegistry::info(const std::string& name) { return entry(name).info; }
+
+std::vector<std::string> QuantizerRegistry::names() {
+  Table& t = table();
+  const std::lock_guard lock(t.mutex);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : t.entries) names.push_back(name);
+  return names;
+}
+
+std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& name, const QuantizerOptions& options) {
+  const Entry found = entry(name);
+  const MethodInfo& info = found.info;
+  if (!info.bits.empty() && std::find(info.bits.begin(), info.bits.end(), options.bits) == info.bits.end()) {
+    throw ConfigError("create", fmt::format("method '{}' has no width of {} bits; it has {}", name, options.bits,
+                                            fmt::join(info.bits, ", ")));
+  }
+  if (options.head_dim < 2 || options.head_dim > 4096 || options.head_dim % 2 != 0) {
+    throw ConfigError("create", fmt::format("head_dim {} for method '{}'; it is an even number from 2 to 4096",
+                                            options.head_dim, name));
+  }
+  refuse_foreign_options(name, info, options);
+  auto quantizer = found.make(options);
+  if (quantizer == nullptr) throw ConfigError("create", fmt::format("the maker of method '{}' returned nothing", name));
+  return quantizer;
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,53 @@
+#include "quantizers/coded_quantizer.hpp"
+
+#include <utility>
+
+namespace veloxquant {
+
+CodedQuantizer::CodedQuantizer(std::vector<float> means, std::shared_ptr<const RowTransform> transform,
+                               std::shared_ptr<const RowCode> code)
+    : means_(std::move(means)), transform_(std::move(transform)), code_(std::move(code)) {}
+
+const float* CodedQuantizer::centre(int head) const noexcept {
+  return means_.empty() ? nullptr : means_.data() + static_cast<std::size_t>(head) * static_cast<std::size_t>(head_dim());
+}
+
+void CodedQuantizer::encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
+                                 std::uint8_t* scales) const {
+  const auto d = static_cast<std::size_t>(head_dim());
+  const float* mean = centre(head);
+  std::vector<float> centred(mean != nullptr ? d : 0), transformed(transform_ ? d : 0);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float* x = rows + i * d;
+    if (mean != nullptr) {
+      for (std::size_t c = 0; c < d; ++c) centred[c] = x[c] - mean[c];
+      x = centred.data();
+    }
+    if (transform_) {
+      transform_->apply_row(x, transformed.data());
+      x = transformed.data();
+    }
+    code_->encode(x, codes + i * code_bytes(), scales + i * scale_bytes());
+  }
+}
+
+void CodedQuantizer::decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
+                                 float* rows) const {
+  const auto d = static_cast<std::size_t>(head_dim());
+  const float* mean = centre(head);
+  std::vector<float> coded(transform_ ? d : 0);
+  for (std::size_t i = 0; i < count; ++i) {
+    float* x = rows + i * d;
+    decode_row(code_->spec(), codes + i * code_bytes(), scales + i * scale_bytes(), transform_ ? coded.data() : x);
+    if (transform_) transform_->inverse_row(coded.data(), x);
+    if (mean != nullptr) {
+      for (std::size_t c = 0; c < d; ++c) x[c] += mean[c];
+    }
+  }
+}
+
+std::size_t CodedQuantizer::method_bytes() const noexcept {
+  return 4 * means_.size() + (transform_ ? transform_->nbytes() : 0) + code_->nbytes();
+}
+
+}  // namespace veloxquant
