@@ -6,6 +6,8 @@ function(velox_target_defaults target)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
                          $<$<BOOL:${VELOXQUANT_WERROR}>:-Werror>)
+  # g++ 12 sees overlapping copies in std::string that cannot happen (GCC bug 105651).
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   # A multiply and an add may not be fused behind our back: codes must not depend on the CPU level.
   target_compile_options(${target} PRIVATE -ffp-contract=off)
   # The lowest x86-64 level served has SSE4.2 and AES (2010); kernels for later CPUs are chosen at run time.

@@ -52,7 +52,8 @@ void decode_scalar(const CodeSpec& spec, const std::uint8_t* codes, const std::u
 unsigned window_at(const CodeSpec& spec, const std::uint8_t* codes, int c) {
   const int total = spec.head_dim * spec.bits, first = c * spec.bits, inside = total - first;
   if (inside >= 8) return read_bits(codes, static_cast<std::size_t>(first), 8);
-  return read_bits(codes, static_cast<std::size_t>(first), inside) | (read_bits(codes, 0, 8 - inside) << inside);
+  return read_bits(codes, static_cast<std::size_t>(first), inside) |
+         (read_bits(codes, 0, 8 - inside) << inside);
 }
 
 void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
@@ -64,14 +65,23 @@ void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::
 
 void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
   switch (spec.kind) {
-    case CodeKind::f32: std::memcpy(x, codes, spec.code_bytes()); return;
-    case CodeKind::f16: return decode_floats<f16>(spec.head_dim, codes, x);
-    case CodeKind::bf16: return decode_floats<bf16>(spec.head_dim, codes, x);
-    case CodeKind::fp8_e4m3: return decode_floats<fp8_e4m3>(spec.head_dim, codes, x);
-    case CodeKind::integer: return decode_integer(spec, codes, scales, x);
-    case CodeKind::affine: return decode_affine(spec, codes, scales, x);
-    case CodeKind::scalar: return decode_scalar(spec, codes, scales, x);
-    case CodeKind::trellis: return decode_trellis(spec, codes, scales, x);
+    case CodeKind::f32:
+      std::memcpy(x, codes, spec.code_bytes());
+      return;
+    case CodeKind::f16:
+      return decode_floats<f16>(spec.head_dim, codes, x);
+    case CodeKind::bf16:
+      return decode_floats<bf16>(spec.head_dim, codes, x);
+    case CodeKind::fp8_e4m3:
+      return decode_floats<fp8_e4m3>(spec.head_dim, codes, x);
+    case CodeKind::integer:
+      return decode_integer(spec, codes, scales, x);
+    case CodeKind::affine:
+      return decode_affine(spec, codes, scales, x);
+    case CodeKind::scalar:
+      return decode_scalar(spec, codes, scales, x);
+    case CodeKind::trellis:
+      return decode_trellis(spec, codes, scales, x);
   }
 }
 

@@ -50,123 +50,131 @@ struct Search {
   // Vectors that hold the metrics for one `a`, after which they repeat.
   static constexpr int kPeriod = kVectors > kBranches ? kVectors / kBranches : 1;
 
-  struct Metrics {
-    V of[kVectors];
-  };
+  // What belongs to branch a, vectors a * kPeriod onwards.
+  using Spread = V[kBranches * kPeriod];
   struct Best {
     V cost;
-    V branch;
-  };
-  // Metrics by branch: of[a * kPeriod + i].
-  struct Spread {
-    V of[kBranches * kPeriod];
+    V origin;  // the group that the best path came from
   };
 
-  // Splits `count` vectors into those of even and those of odd position, `rounds` times over.
-  template <int rounds, int count, int first, int stride>
-  static HWY_INLINE void spread(const V* in, Spread& out) {
+  // Deals the elements of `count` vectors, taken as repeating for ever, to 2^rounds lists: element i goes to list
+  // i mod 2^rounds. `list` and `lists` say which list this call stands for in the recursion.
+  template <int rounds, int count, int list = 0, int lists = 1>
+  static HWY_INLINE void deal(const V* in, V* out) {
     if constexpr (rounds == 0) {
-      for (int i = 0; i < count; ++i) out.of[first * kPeriod + i] = in[i];
+      for (int i = 0; i < count; ++i) out[list * count + i] = in[i];
     } else {
-      constexpr int half = count > 1 ? count / 2 : 1;
-      V even[half];
-      V odd[half];
-      for (int i = 0; i < half; ++i) {
-        const V low = in[count > 1 ? 2 * i : 0];
-        const V high = in[count > 1 ? 2 * i + 1 : 0];
+      constexpr int kHalf = count > 1 ? count / 2 : 1;
+      V even[kHalf];
+      V odd[kHalf];
+      for (int i = 0; i < kHalf; ++i) {
+        const V& low = in[2 * i % count];
+        const V& high = in[(2 * i + 1) % count];
         even[i] = hn::ConcatEven(Tag(), high, low);
         odd[i] = hn::ConcatOdd(Tag(), high, low);
       }
-      spread<rounds - 1, half, first, stride * 2>(even, out);
-      spread<rounds - 1, half, first + stride, stride * 2>(odd, out);
+      deal<rounds - 1, kHalf, list, lists * 2>(even, out);
+      deal<rounds - 1, kHalf, list + lists, lists * 2>(odd, out);
     }
   }
 
-  // The best of branches [first, first + count) for the groups of vector j; the lower branch wins a tie.
+  // The best of branches [first, first + count) into the groups of vector j; the lower branch wins a tie.
   template <int first, int count>
-  static HWY_INLINE Best best(const Spread& from, const std::int16_t* HWY_RESTRICT table, hn::Vec<SignedTag> x, int j) {
+  static HWY_INLINE Best best(const Spread& metrics, const Spread& groups, const std::int16_t* HWY_RESTRICT table,
+                              hn::Vec<SignedTag> x, int j) {
     if constexpr (count == 1) {
       const auto difference = hn::Sub(x, hn::Load(SignedTag(), table + first * kGroups + j * kLanes));
       const auto slope = k == kSharpBits ? hn::SaturatedAdd(difference, difference) : difference;
       const auto square = hn::BitCast(Tag(), hn::MulFixedPoint15(difference, slope));
-      return {hn::SaturatedAdd(from.of[first * kPeriod + j % kPeriod], square), hn::Set(Tag(), first)};
+      const int from = first * kPeriod + j % kPeriod;
+      return {hn::SaturatedAdd(metrics[from], square), groups[from]};
     } else {
-      const Best low = best<first, count / 2>(from, table, x, j);
-      const Best high = best<first + count / 2, count / 2>(from, table, x, j);
+      const Best low = best<first, count / 2>(metrics, groups, table, x, j);
+      const Best high = best<first + count / 2, count / 2>(metrics, groups, table, x, j);
       const V cost = hn::Min(low.cost, high.cost);
-      return {cost, hn::IfThenElse(hn::Eq(cost, low.cost), low.branch, high.branch)};
+      return {cost, hn::IfThenElse(hn::Eq(cost, low.cost), low.origin, high.origin)};
     }
   }
 
-  static HWY_INLINE void step(Metrics& metrics, const std::int16_t* HWY_RESTRICT table, int x,
-                              std::uint8_t* HWY_RESTRICT trace) {
-    Spread from;
-    spread<k, kVectors, 0, 1>(metrics.of, from);
-    const auto input = hn::Set(SignedTag(), static_cast<std::int16_t>(x));
+  static HWY_INLINE V least(const V (&metrics)[kVectors]) {
+    V lowest = metrics[0];
+    for (int j = 1; j < kVectors; ++j) lowest = hn::Min(lowest, metrics[j]);
+    return hn::MinOfLanes(Tag(), lowest);
+  }
+
+  // Runs over x[0..count) from the metrics at `start`, writes the origin of each group at each element to `trace`
+  // and returns the group in which the best path ends.
+  static HWY_INLINE int run(const std::int16_t* HWY_RESTRICT table, const std::int16_t* HWY_RESTRICT x, int count,
+                            const std::uint16_t* HWY_RESTRICT start, std::uint8_t* HWY_RESTRICT trace) {
+    V metrics[kVectors];
+    V numbers[kVectors];
     for (int j = 0; j < kVectors; ++j) {
-      const Best winner = best<0, kBranches>(from, table, input, j);
-      metrics.of[j] = winner.cost;
-      hn::Store(hn::DemoteTo(TraceTag(), hn::BitCast(SignedTag(), winner.branch)), TraceTag(), trace + j * kLanes);
+      metrics[j] = hn::Load(Tag(), start + j * kLanes);
+      numbers[j] = hn::Iota(Tag(), static_cast<std::uint16_t>(j * kLanes));
     }
-  }
-
-  static HWY_INLINE void renormalize(Metrics& metrics) {
-    V least = metrics.of[0];
-    for (int j = 1; j < kVectors; ++j) least = hn::Min(least, metrics.of[j]);
-    least = hn::MinOfLanes(Tag(), least);
-    for (int j = 0; j < kVectors; ++j) metrics.of[j] = hn::Sub(metrics.of[j], least);
-  }
-
-  // `start` holds the metrics before the first element, and after the return those after the last.
-  static HWY_INLINE void run(const std::int16_t* HWY_RESTRICT table, const std::int16_t* HWY_RESTRICT x, int count,
-                             std::uint16_t* HWY_RESTRICT start, std::uint8_t* HWY_RESTRICT trace) {
-    Metrics metrics;
-    for (int j = 0; j < kVectors; ++j) metrics.of[j] = hn::Load(Tag(), start + j * kLanes);
+    Spread groups;
+    deal<k, kVectors>(numbers, groups);
     for (int t = 0; t < count; ++t) {
-      step(metrics, table, x[t], trace + t * kGroups);
-      if (t % kRenormalizeEvery == kRenormalizeEvery - 1) renormalize(metrics);
+      Spread before;
+      if constexpr (k == 4) {
+        HWY_ALIGN std::uint16_t lanes[kGroups];
+        for (int j = 0; j < kVectors; ++j) hn::Store(metrics[j], Tag(), lanes + j * kLanes);
+        for (int a = 0; a < kBranches; ++a) before[a] = hn::Set(Tag(), lanes[a]);
+      } else
+      deal<k, kVectors>(metrics, before);
+      const auto input = hn::Set(SignedTag(), x[t]);
+      for (int j = 0; j < kVectors; ++j) {
+        const Best winner = best<0, kBranches>(before, groups, table, input, j);
+        metrics[j] = winner.cost;
+        const auto origin = hn::DemoteTo(TraceTag(), hn::BitCast(SignedTag(), winner.origin));
+        hn::Store(origin, TraceTag(), trace + t * kGroups + j * kLanes);
+      }
+      if (t % kRenormalizeEvery == kRenormalizeEvery - 1) {
+        const V lowest = least(metrics);
+        for (int j = 0; j < kVectors; ++j) metrics[j] = hn::Sub(metrics[j], lowest);
+      }
     }
-    for (int j = 0; j < kVectors; ++j) hn::Store(metrics.of[j], Tag(), start + j * kLanes);
-  }
-
-  // One element back: the group before is the low end of the stream, to which the element's k bits are added.
-  static HWY_INLINE std::uint64_t back(std::uint64_t stream, const std::uint8_t* HWY_RESTRICT trace) {
-    return stream << k | trace[stream & (kGroups - 1)];
+    const V lowest = least(metrics);
+    for (int j = 0;; ++j) {
+      const auto at = hn::FindFirstTrue(Tag(), hn::Eq(metrics[j], lowest));
+      if (at >= 0) return j * kLanes + static_cast<int>(at);
+    }
   }
 
   static void encode(const std::int16_t* HWY_RESTRICT values, const float* HWY_RESTRICT z, int n,
                      const Scratch& scratch, std::uint8_t* HWY_RESTRICT codes) {
-    HWY_ALIGN std::int16_t table[256];
-    for (int w = 0; w < 256; ++w) table[(w & (kBranches - 1)) * kGroups + (w >> k)] = values[w];
+    HWY_ALIGN std::int16_t table[256];  // by branch, then by group
+    V by_window[256 / kLanes];
+    V by_branch[256 / kLanes];
+    for (int j = 0; j < 256 / kLanes; ++j) {
+      by_window[j] = hn::BitCast(Tag(), hn::LoadU(SignedTag(), values + j * kLanes));
+    }
+    deal<k, 256 / kLanes>(by_window, by_branch);
+    for (int j = 0; j < 256 / kLanes; ++j) {
+      hn::Store(hn::BitCast(SignedTag(), by_branch[j]), SignedTag(), table + j * kLanes);
+    }
     const int reach = seam_reach(k, n);
     // The last `reach` elements stand once more before the first, so that the seam lies inside one run.
     std::int16_t* const x = scratch.input + reach;
     quantize_input(z, n, x);
     for (int t = 1; t <= reach; ++t) x[-t] = x[n - t];
 
-    HWY_ALIGN std::uint16_t metrics[kGroups];
-    for (int g = 0; g < kGroups; ++g) metrics[g] = 0;
-    run(table, x - reach, 2 * reach, metrics, scratch.trace);
-    std::uint64_t stream = 0;
-    for (int g = 1; g < kGroups; ++g) {
-      if (metrics[g] < metrics[stream]) stream = static_cast<std::uint64_t>(g);
-    }
-    for (int t = 2 * reach - 1; t >= reach; --t) stream = back(stream, scratch.trace + t * kGroups);
+    HWY_ALIGN std::uint16_t start[kGroups];
+    for (int g = 0; g < kGroups; ++g) start[g] = 0;
+    int group = run(table, x - reach, 2 * reach, start, scratch.trace);
+    for (int t = 2 * reach - 1; t >= reach; --t) group = scratch.trace[t * kGroups + group];
 
-    const std::uint64_t seam = stream & (kGroups - 1);
-    for (int g = 0; g < kGroups; ++g) metrics[g] = kUnreachable;
-    metrics[seam] = 0;
-    run(table, x, n, metrics, scratch.trace);
-    stream = seam;
+    for (int g = 0; g < kGroups; ++g) start[g] = g == group ? 0 : kUnreachable;
+    run(table, x, n, start, scratch.trace);
     const int bytes = static_cast<int>(trellis_code_bytes(n, k));
+    std::uint32_t stream = 0;
     for (int t = n - 1; t >= 0; --t) {
-      stream = back(stream, scratch.trace + t * kGroups);
+      group = scratch.trace[t * kGroups + group];
+      stream = stream << k | static_cast<std::uint32_t>(group & (kBranches - 1));
       if (t % 8 != 0) continue;
       const int at = t / 8 * k;  // eight elements make k whole bytes
       for (int i = 0; i < k && at + i < bytes; ++i) codes[at + i] = static_cast<std::uint8_t>(stream >> 8 * i);
     }
-    const int spare = bytes * 8 - n * k;
-    codes[bytes - 1] = static_cast<std::uint8_t>(codes[bytes - 1] & 0xFF >> spare);
   }
 };
 

@@ -15,13 +15,13 @@ inline constexpr int kLimit = 16383;      // their largest magnitude: a differen
 // small beside that unit that the second factor is doubled (and saturates), which lowers the distortion by 1 %.
 inline constexpr int kSharpBits = 4;
 
-// Metrics are 16-bit and saturate. The smallest is subtracted from all after every fourth element.
-inline constexpr int kRenormalizeEvery = 4;
+// Metrics are 16-bit and saturate. The smallest is subtracted from all after every eighth element.
+inline constexpr int kRenormalizeEvery = 8;
 inline constexpr std::uint16_t kUnreachable = 0xFFFF;
 
 // Elements on each side of the seam that the first pass looks at: several times the 8 / k elements that a bit acts on.
 inline int seam_reach(int bits, int n) {
-  constexpr int kReach[] = {0, 64, 32, 24, 16};
+  constexpr int kReach[] = {0, 96, 48, 32, 24};
   return std::min(n / 2, kReach[bits]);
 }
 

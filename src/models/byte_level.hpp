@@ -1,6 +1,6 @@
 // The byte alphabet of GPT-2: 256 printable characters, one for each byte, so that pieces of any bytes can be
-// written in JSON. Printable Latin-1 bytes stand for themselves; the other 68, in order, are U+0100, U+0101, ...
-// A space is therefore U+0120, which is why tokens of words begin with that letter.
+// written in JSON. Printable Latin-1 bytes stand for themselves; the other 68, in order, are U+0100, U+0101,
+// ... A space is therefore U+0120, which is why tokens of words begin with that letter.
 #pragma once
 
 #include <optional>

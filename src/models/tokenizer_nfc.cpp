@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "models/tokenizer_nfc_table.hpp"
@@ -44,8 +45,9 @@ const Tables& tables() {
 
 std::uint8_t combining_class(char32_t c) {
   const auto ranges = combining_ranges();
-  const auto after = std::upper_bound(ranges.begin(), ranges.end(), c,
-                                      [](char32_t value, const CombiningRange& r) { return value < r.first; });
+  const auto after =
+      std::upper_bound(ranges.begin(), ranges.end(), c,
+                       [](char32_t value, const CombiningRange& r) { return value < r.first; });
   if (after == ranges.begin()) return 0;
   const CombiningRange& range = *(after - 1);
   return c <= range.last ? static_cast<std::uint8_t>(range.combining_class) : std::uint8_t{0};
@@ -54,6 +56,7 @@ std::uint8_t combining_class(char32_t c) {
 struct Mark {
   char32_t code_point;
   std::uint8_t combining_class;
+  std::size_t place = 0;  // in the decomposed text
 };
 
 void decompose(char32_t c, std::vector<Mark>& out) {
@@ -74,12 +77,15 @@ void decompose(char32_t c, std::vector<Mark>& out) {
 
 // Marks between two starters are sorted by class; equal classes keep their order.
 void reorder(std::vector<Mark>& marks) {
+  for (std::size_t i = 0; i < marks.size(); ++i) marks[i].place = i;
   const auto is_starter = [](const Mark& mark) { return mark.combining_class == 0; };
+  const auto comes_before = [](const Mark& a, const Mark& b) {
+    return std::pair(a.combining_class, a.place) < std::pair(b.combining_class, b.place);
+  };
   for (auto begin = marks.begin(); begin != marks.end();) {
     begin = std::find_if_not(begin, marks.end(), is_starter);
     const auto end = std::find_if(begin, marks.end(), is_starter);
-    std::stable_sort(begin, end,
-                     [](const Mark& a, const Mark& b) { return a.combining_class < b.combining_class; });
+    std::sort(begin, end, comes_before);
     begin = end;
   }
 }
@@ -104,7 +110,8 @@ void compose(std::vector<Mark>& marks) {
   std::size_t starter = kNone, kept = 0;
   for (const Mark mark : marks) {
     const bool adjacent = starter != kNone && kept == starter + 1;
-    const bool open = adjacent || (starter != kNone && marks[kept - 1].combining_class < mark.combining_class);
+    const bool open =
+        adjacent || (starter != kNone && marks[kept - 1].combining_class < mark.combining_class);
     if (open) {
       if (const char32_t composite = composite_of(marks[starter].code_point, mark.code_point)) {
         marks[starter].code_point = composite;

@@ -1,6 +1,7 @@
 // The Unicode Character Database 14.0 as far as Normalization Form C needs it: every canonical decomposition
 // (field 5 of UnicodeData.txt without a <tag>) and every canonical combining class other than zero (field 3).
-// Decompositions of assigned characters never change (Unicode's stability policy); later versions only add some.
+// Decompositions of assigned characters never change (Unicode's stability policy); later versions only add
+// some.
 #include "models/tokenizer_nfc_table.hpp"
 
 namespace veloxquant::tokenizing {

@@ -1,4 +1,5 @@
-// Two small hash tables with open addressing (linear probing, at most half full), built once and then only read.
+// Two small hash tables with open addressing (linear probing, at most half full), built once and then only
+// read.
 #pragma once
 
 #include <xxhash.h>

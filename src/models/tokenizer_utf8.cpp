@@ -14,14 +14,20 @@ bool is_between(std::uint8_t byte, std::uint8_t low, std::uint8_t high) noexcept
   return byte >= low && byte <= high;
 }
 
-// The second byte has a narrower range after some first bytes: no overlong forms, no surrogates, no more than 10FFFF.
+// The second byte has a narrower range after some first bytes: no overlong forms, no surrogates, no more than
+// 10FFFF.
 bool is_second(std::uint8_t first, std::uint8_t second) noexcept {
   switch (first) {
-    case 0xE0: return is_between(second, 0xA0, 0xBF);
-    case 0xED: return is_between(second, 0x80, 0x9F);
-    case 0xF0: return is_between(second, 0x90, 0xBF);
-    case 0xF4: return is_between(second, 0x80, 0x8F);
-    default: return is_between(second, 0x80, 0xBF);
+    case 0xE0:
+      return is_between(second, 0xA0, 0xBF);
+    case 0xED:
+      return is_between(second, 0x80, 0x9F);
+    case 0xF0:
+      return is_between(second, 0x90, 0xBF);
+    case 0xF4:
+      return is_between(second, 0x80, 0x8F);
+    default:
+      return is_between(second, 0x80, 0xBF);
   }
 }
 

@@ -1,13 +1,14 @@
 // Bit strings: codes of 1 to 8 bits side by side, least significant bit first.
 //
-// Code c takes the bits [c * bits, (c + 1) * bits) of the string and bit i is bit i % 8 of byte i / 8, so eight codes
-// always fill `bits` whole bytes. With 3 bits and the codes a b c d e f g h (a2 is the high bit of a):
+// Code c takes the bits [c * bits, (c + 1) * bits) of the string and bit i is bit i % 8 of byte i / 8, so
+// eight codes always fill `bits` whole bytes. With 3 bits and the codes a b c d e f g h (a2 is the high bit
+// of a):
 //
 //     byte 0                    byte 1                    byte 2
 //     c1 c0 b2 b1 b0 a2 a1 a0   f0 e2 e1 e0 d2 d1 d0 c2   h2 h1 h0 g2 g1 g0 f2 f1
 //
-// Packing works on eight codes in one 64-bit word: neighbours are pushed together in pairs, then the pairs, then the
-// fours. Unpacking runs the same steps backwards.
+// Packing works on eight codes in one 64-bit word: neighbours are pushed together in pairs, then the pairs,
+// then the fours. Unpacking runs the same steps backwards.
 #pragma once
 
 #include <bit>
@@ -17,7 +18,8 @@
 
 namespace veloxquant {
 
-static_assert(std::endian::native == std::endian::little, "packed codes are read and written as little-endian words");
+static_assert(std::endian::native == std::endian::little,
+              "packed codes are read and written as little-endian words");
 
 // Bytes of `count` codes.
 constexpr std::size_t packed_bytes(int count, int bits) noexcept {
@@ -43,7 +45,8 @@ inline std::uint64_t unpack8(std::uint64_t word, int bits) noexcept {
   return (word & one) | ((word & ~one) << gap);
 }
 
-// codes[count], each below 2^bits -> packed_bytes(count, bits) bytes; unused bits of the last byte become zero.
+// codes[count], each below 2^bits -> packed_bytes(count, bits) bytes; unused bits of the last byte become
+// zero.
 inline void pack_codes(const std::uint8_t* codes, int count, int bits, std::uint8_t* packed) noexcept {
   for (int c = 0; c < count; c += 8, packed += bits) {
     const int here = count - c < 8 ? count - c : 8;
@@ -65,7 +68,8 @@ inline void unpack_codes(const std::uint8_t* packed, int count, int bits, std::u
   }
 }
 
-// One code by its definition: `bits` (at most 8) bits from bit `first` on; reads only the bytes that hold them.
+// One code by its definition: `bits` (at most 8) bits from bit `first` on; reads only the bytes that hold
+// them.
 inline unsigned read_bits(const std::uint8_t* packed, std::size_t first, int bits) noexcept {
   const int shift = static_cast<int>(first % 8);
   unsigned value = packed[first / 8] >> shift;

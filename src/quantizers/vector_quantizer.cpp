@@ -94,7 +94,7 @@ class Wrapped final : public VectorQuantizer {
   int head_dim_;
   std::size_t code_bytes_ = 0, scale_bytes_ = 0;
   DType index_dtype_ = DType::u8, scale_dtype_ = DType::f16;
-  Metadata metadata_;
+  EncodingMetadata metadata_;
 };
 
 }  // namespace

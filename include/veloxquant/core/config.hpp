@@ -37,7 +37,7 @@ struct RopeConfig {
 // A method and its options for keys or for values.
 struct MethodSpec {
   std::string method = "turboquant_mse";
-  QuantizerOptions options;
+  QuantizerOptions options{};
 
   // "trellis:2", "affine:4": a name and a width; the rest of the options keep their defaults.
   static MethodSpec parse(const std::string& text);
@@ -45,7 +45,7 @@ struct MethodSpec {
 };
 
 struct LayerOverride {
-  std::optional<MethodSpec> keys, values;
+  std::optional<MethodSpec> keys{}, values{};
 };
 
 struct KVCacheOptions {
@@ -53,12 +53,12 @@ struct KVCacheOptions {
   int kv_heads = 0;
   int head_dim = 0;
   int batch = 1;
-  MethodSpec keys, values;
-  std::map<int, LayerOverride> layer_overrides;  // by layer index, from 0
+  MethodSpec keys{}, values{};
+  std::map<int, LayerOverride> layer_overrides{};  // by layer index, from 0
   std::int64_t sinks = 0;                        // first tokens of every row kept exact (f32)
   std::int64_t recent = 0;                       // newest tokens of every row kept exact (f32)
-  std::optional<RopeConfig> rope;
-  std::string model;  // fingerprint of the model that the keys come from; may be empty
+  std::optional<RopeConfig> rope{};
+  std::string model{};  // fingerprint of the model that the keys come from; may be empty
 };
 
 class KVCacheConfig {

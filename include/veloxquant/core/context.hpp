@@ -16,7 +16,7 @@ class ArtifactStore;
 class KVCacheConfig;
 
 // Facts that belong to one encoding, by name. Numbers and text describe it; tensors carry side data.
-using Metadata = std::map<std::string, std::variant<std::int64_t, double, std::string, Tensor>>;
+using EncodingMetadata = std::map<std::string, std::variant<std::int64_t, double, std::string, Tensor>>;
 
 // The result of Quantizer::encode: packed codes and what decoding them needs.
 //
@@ -27,7 +27,7 @@ using Metadata = std::map<std::string, std::variant<std::int64_t, double, std::s
 struct EncodedVector {
   Tensor indices;
   std::optional<Tensor> scale;
-  Metadata metadata;
+  EncodingMetadata metadata;
   Shape original_shape;
   DType dtype = DType::f32;
 
@@ -48,7 +48,7 @@ struct QuantizationContext {
 // inverse needs to know about the input.
 struct TransformResult {
   Tensor output;
-  Metadata metadata;
+  EncodingMetadata metadata;
   DType dtype = DType::f32;  // element type of the input, given back by the inverse
 };
 

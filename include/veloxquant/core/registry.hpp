@@ -37,22 +37,22 @@ struct QuantizerOptions {
   int bits = 4;
   int head_dim = 0;                          // coordinates of a vector; required
   ScaleMode scale = ScaleMode::unbiased;     // for codes with a per-vector scale
-  std::string transform;                     // "none", "hadamard", "haar"; empty: the method's own
+  std::string transform{};                   // "none", "hadamard", "haar"; empty: the method's own
   int group = 0;                             // coordinates that share a scale; 0: the method's own
   std::uint64_t seed = 0;                    // of random transforms
   bool centre = false;                       // subtract calibrated per-head means (needs artifacts)
-  std::map<std::string, std::string> extra;  // options of methods from outside
+  std::map<std::string, std::string> extra{}; // options of methods from outside
   // Filled in by the cache, not by users:
   Role role = Role::keys;
   int kv_heads = 0;
-  std::shared_ptr<const QuantizationContext> context;
+  std::shared_ptr<const QuantizationContext> context{};
 };
 
 // What `list` says about a method.
 struct MethodInfo {
-  std::string summary;                // one line
-  std::vector<int> bits;              // widths served, ascending; empty: any
-  std::vector<std::string> options;   // names of the QuantizerOptions it takes beside bits
+  std::string summary{};              // one line
+  std::vector<int> bits{};            // widths served, ascending; empty: any
+  std::vector<std::string> options{}; // names of the QuantizerOptions it takes beside bits
   std::string needs = "nothing";      // calibration or other input it cannot do without
 };
 

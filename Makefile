@@ -1,0 +1,57 @@
+# Short words over the presets. Each sets up what it needs first; `make help` lists them.
+PRESET ?= release
+BUILD = build/$(PRESET)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-develop configure build demo test bench verify install consume format lint docs clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup:  ## install the Debian packages that are missing
+	@scripts/setup.sh build
+
+setup-develop:
+	@scripts/setup.sh develop
+
+configure: setup
+	@cmake --preset $(PRESET) > $(CURDIR)/.configure.log 2>&1 || { cat $(CURDIR)/.configure.log; exit 1; }
+	@rm -f $(CURDIR)/.configure.log
+
+build: configure  ## build the command: build/release/veloxquant
+	cmake --build --preset $(PRESET) --target veloxquant_command
+
+demo: build  ## measure the demo model: the table of the README
+	$(BUILD)/veloxquant benchmark --model models/demo/probe-6m-llama --method trellis:2,turboquant_mse:2 \
+	  --seq-len 2048 --windows 2 --recall 4
+
+test: configure  ## build and run all tests
+	cmake --build --preset $(PRESET)
+	ctest --preset $(PRESET) -j 2
+
+bench: configure  ## micro-benchmarks (Google Benchmark)
+	cmake --build --preset $(PRESET) --target velox_bench
+	$(BUILD)/bench/velox_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
+
+verify: configure  ## measure every stated figure and print a table
+	cmake --build --preset $(PRESET)
+	python3 tools/verify.py --build $(BUILD)
+
+install: build  ## install to PREFIX (default: ./install)
+	cmake --build --preset $(PRESET) && cmake --install $(BUILD) --prefix $(or $(PREFIX),install)
+
+consume: install  ## build outside projects against the installed tree
+	tests/consume/run.sh $(or $(PREFIX),install)
+
+format: setup-develop  ## format the sources
+	git ls-files '*.hpp' '*.cpp' | xargs clang-format-19 -i
+
+lint: setup-develop  ## check formatting and run clang-tidy
+	git ls-files '*.hpp' '*.cpp' | xargs clang-format-19 --dry-run -Werror
+	cmake --preset clang > /dev/null && cd build/clang && run-clang-tidy-19 -quiet -p . '(src|cli)/.*\.cpp$$'
+
+docs: setup-develop  ## API reference in build/docs/html
+	@mkdir -p build/docs && doxygen docs/Doxyfile
+
+clean:  ## remove what was built
+	rm -rf build install

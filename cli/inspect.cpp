@@ -1,0 +1,63 @@
+// `veloxquant inspect FILE`: what is in a safetensors file: a saved cache, calibration artifacts, model weights.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <veloxquant/core/error.hpp>
+#include <veloxquant/io/safetensors.hpp>
+
+#include "command.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+struct InspectOptions {
+  std::string file;
+  std::string format = "table";
+};
+
+// "whole", "damaged: ..." or "none": files from elsewhere carry no checksum.
+std::string seal_of(const SafetensorsFile& file) {
+  if (!file.metadata().contains(kChecksumKey)) return "none (not written by veloxquant)";
+  try {
+    verify_seal(file);
+    return "whole";
+  } catch (const ArtifactError& e) {
+    return std::string("damaged: ") + e.what();
+  }
+}
+
+int inspect(const InspectOptions& options) {
+  const SafetensorsFile file = SafetensorsFile::open(options.file);
+  const std::string seal = seal_of(file);
+  std::uint64_t bytes = 0;
+  for (const auto& [name, info] : file.tensors()) bytes += info.end - info.begin;
+  if (options.format == "json") {
+    nlohmann::ordered_json json = {{"schema", "veloxquant.inspect/1"}, {"file", options.file}, {"checksum", seal},
+                                   {"tensor_bytes", bytes},            {"metadata", file.metadata()},
+                                   {"tensors", nlohmann::ordered_json::array()}};
+    for (const auto& [name, info] : file.tensors()) {
+      json["tensors"].push_back({{"name", name}, {"dtype", to_string(info.dtype)}, {"shape", info.shape}, {"bytes", info.end - info.begin}});
+    }
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    fmt::print("{}: {} tensors, {} bytes, checksum {}\n", options.file, file.tensors().size(), bytes, seal);
+    for (const auto& [key, value] : file.metadata()) fmt::print("  {} = {}\n", key, value);
+    for (const auto& [name, info] : file.tensors()) {
+      fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", name, to_string(info.dtype), to_string(info.shape), info.end - info.begin);
+    }
+  }
+  return seal.starts_with("damaged") ? kRefused : kDone;
+}
+
+}  // namespace
+
+void add_inspect(Commands& commands) {
+  const auto options = std::make_shared<InspectOptions>();
+  CLI::App* sub = commands.add("inspect", "What is in a saved cache, an artifact or a weight file", [options] { return inspect(*options); });
+  sub->add_option("file", options->file, "a safetensors file")->required();
+  sub->add_option("--format", options->format, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+}
+
+}  // namespace veloxquant::cli

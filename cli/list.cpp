@@ -1,0 +1,93 @@
+// `veloxquant list`: the methods with their options, limits and needs, the codes, the CPU level.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <veloxquant/core/config.hpp>
+#include <veloxquant/core/cpu.hpp>
+#include <veloxquant/core/error.hpp>
+#include <veloxquant/quantizers/code_spec.hpp>
+
+#include "command.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+struct ListOptions {
+  std::string format = "table";
+  int head_dim = 128;
+};
+
+// What one method is at every width it has, for the head size asked for.
+struct Row {
+  std::string name;
+  MethodInfo info;
+  std::vector<std::string> codes;             // one for each width, or the reason why there is none
+  std::vector<double> bits_per_element;       // 0 where there is none
+};
+
+Row describe(const std::string& name, int head_dim) {
+  Row row{name, QuantizerRegistry::info(name), {}, {}};
+  for (const int bits : row.info.bits) {
+    try {
+      const auto quantizer = QuantizerFactory::create(name, {.bits = bits, .head_dim = head_dim});
+      row.codes.push_back(quantizer->code_spec() != nullptr ? quantizer->code_spec()->name() : "its own");
+      row.bits_per_element.push_back(quantizer->bits_per_element());
+    } catch (const Error& e) {
+      row.codes.push_back(e.what());
+      row.bits_per_element.push_back(0);
+    }
+  }
+  return row;
+}
+
+int list(const ListOptions& options) {
+  std::vector<Row> rows;
+  for (const std::string& name : QuantizerRegistry::names()) rows.push_back(describe(name, options.head_dim));
+  if (options.format == "json") {
+    nlohmann::ordered_json json = {{"schema", "veloxquant.list/1"},
+                                   {"head_dim", options.head_dim},
+                                   {"cpu_level", cpu_level()},
+                                   {"cpu_levels", available_cpu_levels()},
+                                   {"methods", nlohmann::ordered_json::array()}};
+    for (const Row& row : rows) {
+      json["methods"].push_back({{"name", row.name},
+                                 {"summary", row.info.summary},
+                                 {"bits", row.info.bits},
+                                 {"bits_per_element", row.bits_per_element},
+                                 {"codes", row.codes},
+                                 {"options", row.info.options},
+                                 {"needs", row.info.needs}});
+    }
+    fmt::print("{}\n", json.dump(2));
+    return kDone;
+  }
+  fmt::print("methods (write name[:bits][:option=value]; bits per element with scales, for a head_dim of {})\n\n", options.head_dim);
+  for (const Row& row : rows) {
+    fmt::print("{:16}{}\n", row.name, row.info.summary);
+    std::vector<std::string> widths;
+    for (std::size_t i = 0; i < row.info.bits.size(); ++i) {
+      widths.push_back(row.bits_per_element[i] > 0 ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
+                                                   : fmt::format("{} (not at this head_dim)", row.info.bits[i]));
+    }
+    fmt::print("{:16}bits     {}\n", "", fmt::join(widths, ", "));
+    fmt::print("{:16}options  {}\n", "", row.info.options.empty() ? "none" : fmt::format("{}", fmt::join(row.info.options, ", ")));
+    fmt::print("{:16}needs    {}\n", "", row.info.needs);
+  }
+  fmt::print("\noptions: scale=one|matched|unbiased (default), transform=none|hadamard|haar, group=32|64|128, seed=N, centre=true|false\n");
+  fmt::print("CPU level: {} (available: {}; pin one with VELOXQUANT_CPU)\n", cpu_level(), fmt::join(available_cpu_levels(), ", "));
+  return kDone;
+}
+
+}  // namespace
+
+void add_list(Commands& commands) {
+  const auto options = std::make_shared<ListOptions>();
+  CLI::App* sub = commands.add("list", "Methods with their options, limits and needs", [options] { return list(*options); });
+  sub->add_option("--format", options->format, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  sub->add_option("--head-dim", options->head_dim, "head size that the bits per element are for")->capture_default_str();
+}
+
+}  // namespace veloxquant::cli

@@ -1,0 +1,69 @@
+// attend_runs(): chosen by CPU level once a call, then by the number of query rows.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "attention/attend.hpp"
+#include "attention/attend_run.hpp"
+
+// The kernels keep arrays of vectors, which scalable vectors do not allow: Arm CPUs run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#define HWY_WANT_AVX3_DL
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "attention/attend_kernels.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "attention/few_rows-inl.hpp"
+#include "attention/many_rows-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace veloxquant {
+namespace HWY_NAMESPACE {
+
+void attend_few_rows(const TileReader& keys, const TileReader& values, std::span<const TokenRun> runs,
+                     const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
+  const TokenRange seen = visible_to_any(query, 0, query.rows);
+  FewRows rows(keys, values, query, scratch);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const TokenRun run = cut_run(runs[i], seen, keys, values);
+    if (run.count > 0) rows.attend(run, i + 1 < runs.size() ? runs[i + 1] : TokenRun{});
+  }
+  rows.write(partial);
+}
+
+void attend_many_rows(const TileReader& keys, const TileReader& values, std::span<const TokenRun> runs,
+                      const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
+  const TokenRange seen = visible_to_any(query, 0, query.rows);
+  ManyRows rows(keys, values, query, scratch);
+  for (const TokenRun& whole : runs) {
+    const TokenRun run = cut_run(whole, seen, keys, values);
+    if (run.count > 0) rows.attend(run);
+  }
+  rows.write(partial);
+}
+
+void attend_rows(const TileReader& keys, const TileReader& values, std::span<const TokenRun> runs,
+                 const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
+  const auto attend = query.rows <= kFewRows ? attend_few_rows : attend_many_rows;
+  attend(keys, values, runs, query, partial, scratch);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace veloxquant
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace veloxquant {
+
+HWY_EXPORT(attend_rows);
+
+void attend_runs(const TileDecoder& keys, const TileDecoder& values, std::span<const TokenRun> runs,
+                 const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
+  const TileReader key_reader(keys, query.head_dim), value_reader(values, query.head_dim);
+  HWY_DYNAMIC_DISPATCH(attend_rows)(key_reader, value_reader, runs, query, partial, scratch);
+}
+
+}  // namespace veloxquant
+#endif

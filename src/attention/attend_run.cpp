@@ -1,0 +1,73 @@
+#include "attention/attend_run.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace veloxquant {
+namespace {
+
+// [count, head_dim] -> [count, stride] in place, the padding zero: from the last row on, rows only move up.
+void spread_rows(float* tile, int count, int head_dim, std::size_t stride) {
+  const auto width = static_cast<std::size_t>(head_dim);
+  for (auto t = static_cast<std::size_t>(count); t-- > 0;) {
+    float* row = tile + t * stride;
+    std::memmove(row, tile + t * width, width * sizeof(float));
+    std::fill(row + width, row + stride, 0.0f);
+  }
+}
+
+}  // namespace
+
+TileReader::TileReader(const TileDecoder& decoder, int head_dim)
+    : decoder_(&decoder),
+      head_dim_(head_dim),
+      code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes() : decoder.spec.code_bytes()),
+      scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes() : decoder.spec.scale_bytes()) {}
+
+void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count,
+                      float* tile) const {
+  skip(codes, scales, first);
+  decoder_->decode(*decoder_, codes, scales, count, tile);
+  const std::size_t stride = padded_row(head_dim_);
+  if (stride != static_cast<std::size_t>(head_dim_)) spread_rows(tile, count, head_dim_, stride);
+}
+
+void TileReader::skip(const std::uint8_t*& codes, const std::uint8_t*& scales, int tokens) const noexcept {
+  codes += static_cast<std::size_t>(tokens) * code_bytes_;
+  if (scale_bytes_ > 0) scales += static_cast<std::size_t>(tokens) * scale_bytes_;
+}
+
+TokenRange visible_to_any(const AttendQuery& query, int first, int rows) noexcept {
+  TokenRange range{std::numeric_limits<std::int64_t>::max(), 0};
+  for (int r = first; r < first + rows; ++r) {
+    if (query.begin[r] >= query.end[r]) continue;
+    range.begin = std::min(range.begin, query.begin[r]);
+    range.end = std::max(range.end, query.end[r]);
+  }
+  return range;
+}
+
+TokenRange visible_to_all(const AttendQuery& query, int first, int rows) noexcept {
+  TokenRange range{0, std::numeric_limits<std::int64_t>::max()};
+  for (int r = first; r < first + rows; ++r) {
+    range.begin = std::max(range.begin, query.begin[r]);
+    range.end = std::min(range.end, query.end[r]);
+  }
+  return range;
+}
+
+TokenRun cut_run(const TokenRun& run, TokenRange range, const TileReader& keys, const TileReader& values) noexcept {
+  const std::int64_t begin = std::max(range.begin, run.first);
+  const std::int64_t end = std::min(range.end, run.first + run.count);
+  TokenRun part = run;
+  part.count = static_cast<int>(std::max<std::int64_t>(end - begin, 0));
+  if (part.count == 0) return part;
+  const auto skipped = static_cast<int>(begin - run.first);
+  keys.skip(part.key_codes, part.key_scales, skipped);
+  values.skip(part.value_codes, part.value_scales, skipped);
+  part.first = begin;
+  return part;
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,83 @@
+// What a PackedKVCache is made of, for the files of this room that work on it.
+//
+// Of the tokens 0 .. size - 1 of a row, those below `sinks` and those from `recent_begin` on are read exact, the
+// others as codes. Codes are made when a token arrives, also for the recent window: whether a code can hold a value is
+// then found out by the append that brings it, and never by a later one.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <veloxquant/cache/packed_kv_cache.hpp>
+
+#include "cache/exact_tokens.hpp"
+#include "cache/page_list.hpp"
+#include "cache/page_pool.hpp"
+#include "cache/position_list.hpp"
+#include "pack/block_layout.hpp"
+
+namespace veloxquant {
+
+// One row of the batch.
+struct CacheRow {
+  std::int64_t size = 0;
+  std::int64_t recent_begin = 0;  // at least `sinks`; may lie beyond `size` while the row is that short
+  PageList pages;
+  PositionList positions;
+  ExactTokens exact;
+};
+
+struct CacheState {
+  std::shared_ptr<const KVCacheConfig> config;
+  int layer = 0;
+  LayerMethods methods;
+  std::shared_ptr<ThreadPool> pool;
+  BlockLayout layout;
+  DType key_dtype = DType::f32, value_dtype = DType::f32;  // of the first append
+  bool has_dtype = false;
+  HeldVector<CacheRow> rows{};
+
+  const KVCacheOptions& options() const noexcept { return config->options(); }
+  CacheRow empty_row() const {
+    const KVCacheOptions& o = options();
+    return {.size = 0, .recent_begin = o.sinks, .pages = PageList(layout.bytes()), .positions = {},
+            .exact = ExactTokens(o.kv_heads, o.head_dim, o.sinks, o.recent)};
+  }
+  // Tokens of a row of `size` tokens that have codes.
+  std::int64_t coded(std::int64_t size) const noexcept { return std::max<std::int64_t>(0, size - options().sinks); }
+  // Where the codes of token `sinks + coded` of a head are.
+  std::size_t page_index(std::int64_t coded, int head) const noexcept {
+    return static_cast<std::size_t>(coded / kPageTokens * options().kv_heads + head);
+  }
+};
+
+// Writes `lengths[b]` new tokens to row b; empty: all of them to every row.
+void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
+                   const Tensor& positions);
+// The dequantized history.
+std::pair<Tensor, Tensor> decode_history(const CacheState& cache);
+Tensor attend_history(const CacheState& cache, const Tensor& queries, std::span<const std::int64_t> lengths,
+                      float scale, const AttentionMask& mask);
+void save_cache(const CacheState& cache, const std::filesystem::path& file);
+void load_cache(CacheState& cache, const std::filesystem::path& file);
+
+// `lengths` as given or `count` for every row; throws ShapeError unless there is one from 0 to `count` for each.
+std::vector<std::int64_t> row_lengths(std::span<const std::int64_t> lengths, std::size_t rows, std::int64_t count,
+                                      const char* operation);
+
+// One layer's methods.
+LayerMethods make_methods(const std::shared_ptr<const KVCacheConfig>& config, int layer,
+                          const std::shared_ptr<const ArtifactStore>& artifacts);
+
+struct PackedKVCache::State : CacheState {
+  // Counted like all that the cache holds.
+  static void* operator new(std::size_t bytes) { return take_memory(bytes); }
+  static void operator delete(void* memory, std::size_t bytes) noexcept {
+    give_memory(static_cast<std::byte*>(memory), bytes);
+  }
+};
+
+}  // namespace veloxquant

@@ -1,0 +1,96 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <veloxquant/core/error.hpp>
+#include <veloxquant/core/registry.hpp>
+#include <veloxquant/quantizers/vector_quantizer.hpp>
+
+namespace veloxquant {
+namespace {
+
+// Keeps the upper 16 bits of each float: a method from outside that implements Quantizer alone.
+class Halves final : public Quantizer {
+ public:
+  explicit Halves(const QuantizerOptions&) {}
+  EncodedVector encode(const Tensor& x) const override {
+    EncodedVector e;
+    e.indices = x.to(DType::bf16);
+    e.original_shape = x.shape();
+    e.dtype = x.dtype();
+    return e;
+  }
+  Tensor decode(const EncodedVector& e) const override { return e.indices.to(DType::f32).to(e.dtype); }
+};
+VELOXQUANT_REGISTER_QUANTIZER("halves", Halves);
+
+TEST(Registry, OutsideMethodsStandBesideBuiltIns) {
+  const auto names = QuantizerRegistry::names();
+  for (const char* name : {"halves", "turboquant_mse", "trellis", "fp16", "bf16", "fp8", "q8_0", "q4_0", "affine"}) {
+    EXPECT_NE(std::find(names.begin(), names.end(), name), names.end()) << name;
+  }
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+}
+
+TEST(Registry, RefusalsListWhatExists) {
+  try {
+    QuantizerFactory::create("turboquant", {.head_dim = 64});
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("turboquant_mse"), std::string::npos);
+  }
+  EXPECT_THROW(QuantizerRegistry::add("halves", [](const QuantizerOptions&) { return nullptr; }), ConfigError);
+  EXPECT_THROW(QuantizerRegistry::add("a:b", [](const QuantizerOptions&) { return nullptr; }), ConfigError);
+  EXPECT_THROW(QuantizerRegistry::add("", [](const QuantizerOptions&) { return nullptr; }), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 5, .head_dim = 64}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 63}), ConfigError);
+}
+
+TEST(Registry, OptionsThatAMethodDoesNotTakeAreRefused) {
+  EXPECT_THROW(QuantizerFactory::create("fp16", {.bits = 16, .head_dim = 64, .transform = "hadamard"}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("q8_0", {.bits = 8, .head_dim = 64, .scale = ScaleMode::one}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .group = 32}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .extra = {{"colour", "red"}}}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .transform = "fft"}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .centre = true}), ArtifactError);
+}
+
+TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
+  for (const std::string& name : QuantizerRegistry::names()) {
+    const MethodInfo info = QuantizerRegistry::info(name);
+    for (const int bits : info.bits.empty() ? std::vector<int>{16} : info.bits) {
+      const auto q = QuantizerFactory::create(name, {.bits = bits, .head_dim = 64});
+      Tensor x = Tensor::empty({2, 3, 5, 64}, DType::f32);
+      for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = static_cast<float>((i * 7919) % 101 - 50) / 25.0f;
+      for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+        const EncodedVector e = q->encode(x.to(dtype));
+        EXPECT_EQ(e.original_shape, x.shape());
+        EXPECT_EQ(e.dtype, dtype);
+        const Tensor y = q->decode(e);
+        EXPECT_EQ(y.shape(), x.shape());
+        EXPECT_EQ(y.dtype(), dtype);
+        if (q->bits_per_element() > 0) {
+          EXPECT_DOUBLE_EQ(8.0 * static_cast<double>(e.nbytes()) / static_cast<double>(x.numel()), q->bits_per_element()) << name;
+        }
+      }
+      if (name != "halves") {
+        EXPECT_THROW(q->encode(x.reshape({6, 5, 64})), ShapeError) << name;
+      }
+    }
+  }
+}
+
+TEST(VectorQuantizer, WrapsAMethodFromOutside) {
+  const auto wrapped = as_vector_quantizer(QuantizerFactory::create("halves", {.bits = 16, .head_dim = 8}), Role::keys, 8);
+  EXPECT_EQ(wrapped->code_bytes(), 16u);
+  EXPECT_EQ(wrapped->scale_bytes(), 0u);
+  const std::vector<float> rows = {1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8};
+  std::vector<std::uint8_t> codes(32);
+  wrapped->encode_rows(rows.data(), 2, 0, codes.data(), nullptr);
+  std::vector<float> back(16);
+  wrapped->decode_rows(codes.data(), nullptr, 2, 0, back.data());
+  EXPECT_EQ(back, rows);
+}
+
+}  // namespace
+}  // namespace veloxquant
