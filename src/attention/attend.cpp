@@ -27,14 +27,18 @@ class ReferenceTokens {
 
   void read(const TokenRun& run, int token) {
     const auto t = static_cast<std::size_t>(token);
-    const auto at = [t](const std::uint8_t* rows, std::size_t stride) { return stride > 0 ? rows + t * stride : rows; };
-    decode_row(keys_, at(run.key_codes, keys_.code_bytes()), at(run.key_scales, keys_.scale_bytes()), key_.data());
-    decode_row(values_, at(run.value_codes, values_.code_bytes()), at(run.value_scales, values_.scale_bytes()),
-               value_.data());
+    const auto at = [t](const std::uint8_t* rows, std::size_t stride) {
+      return stride > 0 ? rows + t * stride : rows;
+    };
+    decode_row(keys_, at(run.key_codes, keys_.code_bytes()), at(run.key_scales, keys_.scale_bytes()),
+               key_.data());
+    decode_row(values_, at(run.value_codes, values_.code_bytes()),
+               at(run.value_scales, values_.scale_bytes()), value_.data());
   }
   double product(const float* query) const {
     double sum = 0;
-    for (std::size_t c = 0; c < key_.size(); ++c) sum += static_cast<double>(query[c]) * static_cast<double>(key_[c]);
+    for (std::size_t c = 0; c < key_.size(); ++c)
+      sum += static_cast<double>(query[c]) * static_cast<double>(key_[c]);
     return sum;
   }
   const std::vector<float>& value() const { return value_; }
@@ -80,7 +84,8 @@ void attend_reference(const CodeSpec& keys, const CodeSpec& values, std::span<co
       for (std::size_t r = 0; r < rows; ++r) {
         if (run.first + t < query.begin[r] || run.first + t >= query.end[r]) continue;
         const double offset = query.key_offset != nullptr ? static_cast<double>(query.key_offset[r]) : 0.0;
-        const double score = (tokens.product(query.queries + r * dims) + offset) * static_cast<double>(query.scale);
+        const double score =
+            (tokens.product(query.queries + r * dims) + offset) * static_cast<double>(query.scale);
         const double common = std::max(max[r], score);
         const double shrink = std::exp(max[r] - common), weight = std::exp(score - common);
         max[r] = common;

@@ -1,9 +1,9 @@
 // Attention of a few or many query rows on runs of stored tokens of one KV head: the kernels' contract.
 //
-// The cache cuts its history into runs (a page, the sinks, the recent window) and calls attend_runs on each range
-// of equal code; partial results of several calls are merged by their maxima and sums (online softmax), so the
-// history can be split over threads in any way. Nothing of the history's length is held: a kernel decodes a tile
-// of a run into a scratch buffer, uses it for all query rows, and goes on.
+// The cache cuts its history into runs (a page, the sinks, the recent window) and calls attend_runs on each
+// range of equal code; partial results of several calls are merged by their maxima and sums (online softmax),
+// so the history can be split over threads in any way. Nothing of the history's length is held: a kernel
+// decodes a tile of a run into a scratch buffer, uses it for all query rows, and goes on.
 #pragma once
 
 #include <cstddef>
@@ -25,11 +25,11 @@ struct TokenRun {
   int count = 0;
 };
 
-// Turns `count` stored rows into floats [count, head_dim], in the space of the codes (transforms are not undone).
-// The factor of codes with a vector scale (scales are then f16 [count]) is left to the caller.
+// Turns `count` stored rows into floats [count, head_dim], in the space of the codes (transforms are not
+// undone). The factor of codes with a vector scale (scales are then f16 [count]) is left to the caller.
 struct TileDecoder {
-  using Function = void (*)(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t* scales, int count,
-                            float* tile);
+  using Function = void (*)(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t* scales,
+                            int count, float* tile);
   Function decode = nullptr;
   CodeSpec spec;                               // empty kind fields when `quantizer` decodes
   const VectorQuantizer* quantizer = nullptr;  // codes that only their quantizer can read
@@ -53,15 +53,16 @@ struct AttendQuery {
   const std::int64_t* end = nullptr;
 };
 
-// Partial softmax of one call: out[r] = sum_j exp(s_rj - max[r]) v_j, sum[r] = sum_j exp(s_rj - max[r]). A row that
-// saw no token has max = -infinity and sum = 0.
+// Partial softmax of one call: out[r] = sum_j exp(s_rj - max[r]) v_j, sum[r] = sum_j exp(s_rj - max[r]). A
+// row that saw no token has max = -infinity and sum = 0.
 struct AttendPartial {
   float* max = nullptr;  // [rows]
   float* sum = nullptr;  // [rows]
   float* out = nullptr;  // [rows, head_dim], in the space of the value codes
 };
 
-// Working memory of one thread, grown on first use and kept: O(rows * head_dim), never of the history's length.
+// Working memory of one thread, grown on first use and kept: O(rows * head_dim), never of the history's
+// length.
 class AttendScratch {
  public:
   float* reserve(std::size_t floats);  // 64-byte aligned, contents undefined

@@ -57,7 +57,8 @@ TokenRange visible_to_all(const AttendQuery& query, int first, int rows) noexcep
   return range;
 }
 
-TokenRun cut_run(const TokenRun& run, TokenRange range, const TileReader& keys, const TileReader& values) noexcept {
+TokenRun cut_run(const TokenRun& run, TokenRange range, const TileReader& keys,
+                 const TileReader& values) noexcept {
   const std::int64_t begin = std::max(range.begin, run.first);
   const std::int64_t end = std::min(range.end, run.first + run.count);
   TokenRun part = run;

@@ -1,7 +1,8 @@
-// What the attention kernels share outside the vector code: reading tiles of a run, and cutting runs to what is seen.
+// What the attention kernels share outside the vector code: reading tiles of a run, and cutting runs to what
+// is seen.
 //
-// Kernels work on rows padded to a multiple of 16 floats (kRowUnit), so that no vector loop has a tail; the padding
-// is zero in the queries and in every tile.
+// Kernels work on rows padded to a multiple of 16 floats (kRowUnit), so that no vector loop has a tail; the
+// padding is zero in the queries and in every tile.
 #pragma once
 
 #include <cstddef>
@@ -48,6 +49,7 @@ TokenRange visible_to_any(const AttendQuery& query, int first, int rows) noexcep
 TokenRange visible_to_all(const AttendQuery& query, int first, int rows) noexcept;
 
 // The part of `run` inside `range`; count is 0 when there is none.
-TokenRun cut_run(const TokenRun& run, TokenRange range, const TileReader& keys, const TileReader& values) noexcept;
+TokenRun cut_run(const TokenRun& run, TokenRange range, const TileReader& keys,
+                 const TileReader& values) noexcept;
 
 }  // namespace veloxquant

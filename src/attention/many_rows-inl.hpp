@@ -1,13 +1,13 @@
 // Attention of 9 and more query rows (prefill): vector lanes run along the query rows.
 //
-// Rows are cut into blocks of up to 64, each turned once per call: Q^T [head_dim][rows]. Then both products are plain
-// matrix products whose left factor is the decoded tile, read element by element and broadcast,
+// Rows are cut into blocks of up to 64, each turned once per call: Q^T [head_dim][rows]. Then both products
+// are plain matrix products whose left factor is the decoded tile, read element by element and broadcast,
 //
 //     S^T [token][row] = sum over dims    K[token][dim] * Q^T[dim][row]
 //     O^T [dim][row]  += sum over tokens  V[token][dim] * P^T[token][row]
 //
-// and the softmax between them has no horizontal step. Every block of rows uses a tile while it is there, so that
-// codes are unpacked once per call.
+// and the softmax between them has no horizontal step. Every block of rows uses a tile while it is there, so
+// that codes are unpacked once per call.
 #if defined(VELOXQUANT_ATTENTION_MANY_ROWS_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef VELOXQUANT_ATTENTION_MANY_ROWS_INL
 #undef VELOXQUANT_ATTENTION_MANY_ROWS_INL
@@ -16,6 +16,7 @@
 #endif
 
 #include "attention/attend_run.hpp"
+#include "attention/matrix-inl.hpp"
 #include "attention/vector_math-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,104 +26,16 @@ namespace HWY_NAMESPACE {
 inline constexpr int kBlockRows = 64;
 
 struct RowBlock {
-  int first, rows;         // of the query
-  std::size_t width;       // rows, rounded up to whole vectors
-  float* queries;          // [stride, width]
-  float* sums;             // [stride, width]
-  float *max, *total;      // [width]
-  float* offset;           // [width], times the scale
+  int first, rows;     // of the query
+  std::size_t width;   // rows, rounded up to whole vectors
+  float* queries;      // [stride, width]
+  float* sums;         // [stride, width]
+  float *max, *total;  // [width]
+  float* offset;       // [width], times the scale
 };
 
-// c[m][n] = or += sum_k a(m, k) * b[k][n] for M rows and Vectors vectors of columns. Element (m, k) of a is
-// a[m * lda + k], or a[k * lda + m] when Transposed.
-template <int M, int Vectors, bool Transposed, bool Add>
-HWY_INLINE void multiply_block(const float* a, std::size_t lda, const float* b, std::size_t ldb, int depth, float* c) {
-  const Floats d;
-  FloatVector sums[M * Vectors];
-  for (int i = 0; i < M * Vectors; ++i) sums[i] = hn::Zero(d);
-  for (int k = 0; k < depth; ++k, b += ldb, a += Transposed ? lda : 1) {
-    FloatVector row[Vectors];
-    for (int j = 0; j < Vectors; ++j) row[j] = hn::Load(d, b + j * kLanes);
-    for (int m = 0; m < M; ++m) {
-      const auto factor = hn::Set(d, a[Transposed ? static_cast<std::size_t>(m) : static_cast<std::size_t>(m) * lda]);
-      for (int j = 0; j < Vectors; ++j) sums[m * Vectors + j] = hn::MulAdd(factor, row[j], sums[m * Vectors + j]);
-    }
-  }
-  for (int m = 0; m < M; ++m) {
-    for (int j = 0; j < Vectors; ++j) {
-      float* to = c + static_cast<std::size_t>(m) * ldb + static_cast<std::size_t>(j * kLanes);
-      hn::Store(Add ? hn::Add(hn::Load(d, to), sums[m * Vectors + j]) : sums[m * Vectors + j], d, to);
-    }
-  }
-}
-
-// All M rows (an even number) of c, for Vectors vectors of columns.
-template <int Vectors, bool Transposed, bool Add>
-HWY_INLINE void multiply_columns(const float* a, std::size_t lda, const float* b, std::size_t ldb, int rows, int depth,
-                                 float* c) {
-  const std::size_t step = Transposed ? 1 : lda;
-  int m = 0;
-  for (; m + 6 <= rows; m += 6, a += 6 * step, c += 6 * ldb) {
-    multiply_block<6, Vectors, Transposed, Add>(a, lda, b, ldb, depth, c);
-  }
-  for (; m < rows; m += 2, a += 2 * step, c += 2 * ldb) {
-    multiply_block<2, Vectors, Transposed, Add>(a, lda, b, ldb, depth, c);
-  }
-}
-
-// c [rows, width] = or += a * b; width in whole vectors, rows even.
-template <bool Transposed, bool Add>
-HWY_INLINE void multiply(const float* a, std::size_t lda, const float* b, std::size_t width, int rows, int depth,
-                         float* c) {
-  constexpr std::size_t kWide = kManyRegisters ? 4 : 2;
-  std::size_t n = 0;
-  for (; n + kWide * kLanes <= width; n += kWide * kLanes) {
-    multiply_columns<kWide, Transposed, Add>(a, lda, b + n, width, rows, depth, c + n);
-  }
-  if (kWide > 2 && n + 2 * kLanes <= width) {
-    multiply_columns<2, Transposed, Add>(a, lda, b + n, width, rows, depth, c + n);
-    n += 2 * kLanes;
-  }
-  if (n < width) multiply_columns<1, Transposed, Add>(a, lda, b + n, width, rows, depth, c + n);
-}
-
-// to[c][r] = from[r][c], in squares of four.
-HWY_INLINE void transpose(const float* from, std::size_t from_stride, int rows, int columns, float* to,
-                          std::size_t to_stride) {
-  const hn::Full128<float> d;
-  const hn::RepartitionToWide<decltype(d)> dw;
-  const auto pairs_low = [&](auto a, auto b) HWY_ATTR {
-    return hn::BitCast(d, hn::InterleaveLower(dw, hn::BitCast(dw, a), hn::BitCast(dw, b)));
-  };
-  const auto pairs_high = [&](auto a, auto b) HWY_ATTR {
-    return hn::BitCast(d, hn::InterleaveUpper(dw, hn::BitCast(dw, a), hn::BitCast(dw, b)));
-  };
-  int r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    const float* row = from + static_cast<std::size_t>(r) * from_stride;
-    float* column = to + r;
-    int c = 0;
-    for (; c + 4 <= columns; c += 4, row += 4, column += 4 * to_stride) {
-      const auto r0 = hn::LoadU(d, row), r1 = hn::LoadU(d, row + from_stride);
-      const auto r2 = hn::LoadU(d, row + 2 * from_stride), r3 = hn::LoadU(d, row + 3 * from_stride);
-      const auto low01 = hn::InterleaveLower(d, r0, r1), high01 = hn::InterleaveUpper(d, r0, r1);
-      const auto low23 = hn::InterleaveLower(d, r2, r3), high23 = hn::InterleaveUpper(d, r2, r3);
-      hn::StoreU(pairs_low(low01, low23), d, column);
-      hn::StoreU(pairs_high(low01, low23), d, column + to_stride);
-      hn::StoreU(pairs_low(high01, high23), d, column + 2 * to_stride);
-      hn::StoreU(pairs_high(high01, high23), d, column + 3 * to_stride);
-    }
-    for (; c < columns; ++c, ++row, column += to_stride) {
-      for (std::size_t i = 0; i < 4; ++i) column[i] = row[i * from_stride];
-    }
-  }
-  for (; r < rows; ++r) {
-    const float* row = from + static_cast<std::size_t>(r) * from_stride;
-    for (int c = 0; c < columns; ++c) to[static_cast<std::size_t>(c) * to_stride + static_cast<std::size_t>(r)] = row[c];
-  }
-}
-
-// First and last token, counted from the run's first, that each row of a block sees; rows of padding see them all.
+// First and last token, counted from the run's first, that each row of a block sees; rows of padding see them
+// all.
 struct BlockLimits {
   alignas(64) float begin[kBlockRows], end[kBlockRows];
 };
@@ -140,7 +53,8 @@ HWY_INLINE BlockLimits block_limits(const RowBlock& block, const AttendQuery& qu
   return limits;
 }
 
-// Column of scores (one vector of rows) <- scores * factor + offset, masked; returns the maximum over the tokens.
+// Column of scores (one vector of rows) <- scores * factor + offset, masked; returns the maximum over the
+// tokens.
 template <bool Masked>
 HWY_INLINE FloatVector finish_column(float* scores, std::size_t width, int count, const float* factors,
                                      FloatVector offset, const float* begin, const float* end) {
@@ -160,8 +74,8 @@ HWY_INLINE FloatVector finish_column(float* scores, std::size_t width, int count
   return max;
 }
 
-// The new maxima of one vector of rows; what was summed so far shrinks with them. Returns the maxima, 0 for rows
-// that have seen nothing.
+// The new maxima of one vector of rows; what was summed so far shrinks with them. Returns the maxima, 0 for
+// rows that have seen nothing.
 HWY_INLINE FloatVector raise_column(const RowBlock& block, std::size_t column, FloatVector highest,
                                     std::size_t stride) {
   const Floats d;
@@ -174,13 +88,15 @@ HWY_INLINE FloatVector raise_column(const RowBlock& block, std::size_t column, F
   const auto shrink = exp_not_above_zero(hn::Sub(old, reference));
   hn::Store(hn::Mul(hn::Load(d, block.total + column), shrink), d, block.total + column);
   float* sums = block.sums + column;
-  for (std::size_t c = 0; c < stride; ++c, sums += block.width) hn::Store(hn::Mul(hn::Load(d, sums), shrink), d, sums);
+  for (std::size_t c = 0; c < stride; ++c, sums += block.width)
+    hn::Store(hn::Mul(hn::Load(d, sums), shrink), d, sums);
   return reference;
 }
 
 // Scores -> weights of the value codes, one online softmax step for a block of rows.
-HWY_INLINE void weigh_block(const RowBlock& block, const AttendQuery& query, const TokenRun& run, std::size_t stride,
-                            const float* key_factors, const float* value_factors, float* scores) {
+HWY_INLINE void weigh_block(const RowBlock& block, const AttendQuery& query, const TokenRun& run,
+                            std::size_t stride, const float* key_factors, const float* value_factors,
+                            float* scores) {
   const Floats d;
   const TokenRange all = visible_to_all(query, block.first, block.rows);
   const bool masked = all.begin > run.first || all.end < run.first + run.count;
@@ -208,7 +124,8 @@ class ManyRows {
  public:
   ManyRows(const TileReader& keys, const TileReader& values, const AttendQuery& query, AttendScratch& scratch)
       : keys_(keys), values_(values), query_(query), stride_(padded_row(query.head_dim)) {
-    const std::size_t rows = (static_cast<std::size_t>(query.rows) + kBlockRows - 1) / kBlockRows * kBlockRows;
+    const std::size_t rows =
+        (static_cast<std::size_t>(query.rows) + kBlockRows - 1) / kBlockRows * kBlockRows;
     const std::size_t shared = 2 * kRunTokens * stride_ + kRunTokens * kBlockRows + 2 * kRunTokens;
     float* memory = scratch.reserve(shared + rows * (2 * stride_ + 3));
     key_tile_ = take(memory, kRunTokens * stride_);
@@ -221,7 +138,8 @@ class ManyRows {
   }
 
   void attend(const TokenRun& run) {
-    load_token_factors(keys_.vector_scale() ? run.key_scales : nullptr, run.count, query_.scale, key_factors_);
+    load_token_factors(keys_.vector_scale() ? run.key_scales : nullptr, run.count, query_.scale,
+                       key_factors_);
     load_token_factors(values_.vector_scale() ? run.value_scales : nullptr, run.count, 1.0f, value_factors_);
     keys_.read(run.key_codes, run.key_scales, 0, run.count, key_tile_);
     values_.read(run.value_codes, run.value_scales, 0, run.count, value_tile_);
@@ -269,13 +187,14 @@ class ManyRows {
     const auto dims = static_cast<std::size_t>(query_.head_dim);
     std::memset(block.queries, 0, stride_ * block.width * sizeof(float));
     std::memset(block.sums, 0, stride_ * block.width * sizeof(float));
-    transpose(query_.queries + static_cast<std::size_t>(block.first) * dims, dims, block.rows, query_.head_dim,
-              block.queries, block.width);
+    transpose(query_.queries + static_cast<std::size_t>(block.first) * dims, dims, block.rows,
+              query_.head_dim, block.queries, block.width);
     for (std::size_t r = 0; r < block.width; ++r) {
       const bool offset = query_.key_offset != nullptr && r < static_cast<std::size_t>(block.rows);
       block.max[r] = -std::numeric_limits<float>::infinity();
       block.total[r] = 0;
-      block.offset[r] = offset ? query_.key_offset[static_cast<std::size_t>(block.first) + r] * query_.scale : 0.0f;
+      block.offset[r] =
+          offset ? query_.key_offset[static_cast<std::size_t>(block.first) + r] * query_.scale : 0.0f;
     }
   }
 

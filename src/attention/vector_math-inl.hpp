@@ -43,7 +43,8 @@ HWY_INLINE void load_token_factors(const std::uint8_t* scales, int count, float 
 }
 
 // exp(x) for x <= 0, to 2e-7 of the result; 0 below -87, where the result would leave the normal numbers.
-// x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first with so few bits that n times it is exact.
+// x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first with so few bits that n times it is
+// exact.
 HWY_INLINE FloatVector exp_not_above_zero(FloatVector x) {
   const Floats d;
   const hn::RebindToSigned<Floats> di;

@@ -92,38 +92,136 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   return input;
 }
 
-// The pages of one row that an append writes to. A last page that is partly filled and not shared is written in
-// place, behind what is read; every other page is new until it is published.
-struct RowPages {
-  std::size_t begin = 0;     // index in the row's list of the first page that is written
-  bool first_in_place = false;  // one page per head is
-  std::vector<std::uint8_t*> targets;
-  PageList fresh;
+// The pages that an append writes to, in one row. A last page that is partly filled and not shared is written in place,
+// behind what is read; every other page is in `fresh` until it is published.
+struct StagedPages {
+  std::size_t begin;                   // index in the row's list of targets[0]
+  std::vector<std::uint8_t*> targets;  // of pages begin, begin + 1, ... of the row
+  PageList fresh;                      // in the order of the targets
 };
 
-// One item of coding: tokens [first, first + count) of the new ones of a row, for one head, into one page.
-struct CodingItem {
-  int row, head;
-  std::int64_t first;
-  int slot, count;
-  std::uint8_t* page;
-};
-
-RowPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64_t coded, std::int64_t coded_after) {
-  const auto heads = static_cast<std::size_t>(cache.options().kv_heads);
-  RowPages staged{.begin = static_cast<std::size_t>(coded / kPageTokens) * heads, .first_in_place = false, .targets = {},
-                  .fresh = PageList(cache.layout.bytes())};
-  const std::size_t end = static_cast<std::size_t>(pages_for(coded_after)) * heads;
+StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64_t length) {
+  const std::int64_t coded = cache.coded(row.size), coded_after = cache.coded(row.size + length);
+  StagedPages staged{.begin = cache.page_index(coded, 0), .targets = {}, .fresh = PageList(cache.layout.bytes())};
+  if (coded == coded_after) return staged;
+  const std::size_t end = cache.page_index(coded_after - 1, cache.options().kv_heads - 1) + 1;
   for (std::size_t i = staged.begin; i < end; ++i) {
     const bool exists = i < row.pages.size();
-    if (exists && !row.pages.shared(i)) {
-      staged.targets.push_back(row.pages[i]);
-    } else {
-      staged.targets.push_back(staged.fresh.add(exists ? row.pages[i] : nullptr));
-    }
+    const bool in_place = exists && !row.pages.shared(i);
+    staged.targets.push_back(in_place ? row.pages[i] : staged.fresh.add(exists ? row.pages[i] : nullptr));
   }
   return staged;
 }
 
+void publish_pages(PageList& pages, StagedPages& staged) noexcept {
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < staged.targets.size(); ++i) {
+    const std::size_t index = staged.begin + i;
+    if (index >= pages.size()) {
+      pages.adopt(staged.fresh, next++);
+    } else if (pages[index] != staged.targets[i]) {
+      pages.exchange(index, staged.fresh, next++);
+    }
+  }
+}
+
+// New tokens [token, token + count) of a row go to the slots from `slot` on of one page of one head.
+struct CodingItem {
+  int row, head;
+  std::int64_t token;
+  int slot, count;
+  std::uint8_t* page;
+};
+
+std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& input,
+                                     std::span<const StagedPages> staged) {
+  std::vector<CodingItem> items;
+  const int heads = cache.options().kv_heads;
+  for (std::size_t b = 0; b < staged.size(); ++b) {
+    const std::int64_t size = cache.rows[b].size;
+    std::int64_t token = std::max<std::int64_t>(0, cache.options().sinks - size);  // before it: new sinks
+    for (std::size_t target = 0; token < input.lengths[b]; target += static_cast<std::size_t>(heads)) {
+      const auto slot = static_cast<int>(cache.coded(size + token) % kPageTokens);
+      const auto count = static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
+      for (int h = 0; h < heads; ++h) {
+        items.push_back({static_cast<int>(b), h, token, slot, count, staged[b].targets[target + static_cast<std::size_t>(h)]});
+      }
+      token += count;
+    }
+  }
+  return items;
+}
+
+void code(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
+  const BlockLayout& layout = cache.layout;
+  const auto slot = static_cast<std::size_t>(item.slot), count = static_cast<std::size_t>(item.count);
+  cache.methods.keys->encode_rows(input.keys.at(item.row, item.head, item.token), count, item.head,
+                                  item.page + layout.key_codes(slot), item.page + layout.key_scales(slot));
+  cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
+                                    item.page + layout.value_codes(slot), item.page + layout.value_scales(slot));
+}
+
+// Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.
+void publish_exact(const CacheState& cache, CacheRow& row, int b, const NewTokens& input) noexcept {
+  const KVCacheOptions& o = cache.options();
+  const std::size_t bytes = static_cast<std::size_t>(o.head_dim) * sizeof(float);
+  const std::int64_t size_after = row.size + input.lengths[static_cast<std::size_t>(b)];
+  for (std::int64_t token = row.size; token < size_after; ++token) {
+    if (token >= o.sinks && token < row.recent_begin) token = std::min(row.recent_begin, size_after);
+    if (token == size_after) break;
+    for (int h = 0; h < o.kv_heads; ++h) {
+      std::memcpy(row.exact.keys(h, token), input.keys.at(b, h, token - row.size), bytes);
+      std::memcpy(row.exact.values(h, token), input.values.at(b, h, token - row.size), bytes);
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<std::int64_t> row_lengths(std::span<const std::int64_t> lengths, std::size_t rows, std::int64_t count,
+                                      const char* operation) {
+  if (lengths.empty()) return std::vector<std::int64_t>(rows, count);
+  if (lengths.size() != rows) {
+    throw ShapeError(operation, fmt::format("{} lengths for {} rows", lengths.size(), rows));
+  }
+  for (std::size_t b = 0; b < rows; ++b) {
+    if (lengths[b] < 0 || lengths[b] > count) {
+      throw ShapeError(operation, fmt::format("length {} of row {}, must be from 0 to {}", lengths[b], b, count));
+    }
+  }
+  return {lengths.begin(), lengths.end()};
+}
+
+void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
+                   const Tensor& positions) {
+  const NewTokens input = check_input(cache, keys, values, lengths, positions);
+
+  std::vector<StagedPages> staged;
+  staged.reserve(cache.rows.size());
+  for (std::size_t b = 0; b < cache.rows.size(); ++b) {
+    staged.push_back(stage_pages(cache, cache.rows[b], input.lengths[b]));
+  }
+  const std::vector<CodingItem> items = coding_items(cache, input, staged);
+  cache.pool->parallel_for(items.size(), [&](std::size_t i, int) { code(cache, input, items[i]); });
+  for (std::size_t b = 0; b < cache.rows.size(); ++b) {
+    cache.rows[b].pages.reserve(staged[b].begin + staged[b].targets.size());
+    cache.rows[b].positions.reserve(cache.rows[b].size, input.positions[b]);
+  }
+
+  // Nothing throws from here on.
+  for (std::size_t b = 0; b < cache.rows.size(); ++b) {
+    CacheRow& row = cache.rows[b];
+    row.recent_begin = std::max(row.recent_begin, row.size + input.lengths[b] - cache.options().recent);
+    publish_pages(row.pages, staged[b]);
+    publish_exact(cache, row, static_cast<int>(b), input);
+    row.positions.append(row.size, input.positions[b]);
+    row.size += input.lengths[b];
+  }
+  if (!cache.has_dtype) {
+    cache.has_dtype = true;
+    cache.key_dtype = keys.dtype();
+    cache.value_dtype = values.defined() ? values.dtype() : keys.dtype();
+  }
+}
+
 }  // namespace veloxquant

@@ -20,11 +20,7 @@ class ScalarCode final : public RowCode {
     float z[kMaxHeadDim], y[kMaxHeadDim];
     std::uint8_t index[kMaxHeadDim];
     const double r = to_unit_variance(x, d, z);
-    const float* centroids = table_->centroids->data();
-    for (int c = 0; c < d; ++c) {
-      index[c] = table_->index(z[c]);
-      y[c] = centroids[index[c]];
-    }
+    table_->quantize(z, d, index, y);
     store_vector_scale(mode_, r, z, y, d, scales);
     pack_codes(index, d, spec_.bits, codes);
   }

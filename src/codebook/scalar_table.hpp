@@ -8,6 +8,7 @@
 //     level      first + (|x| > t[first])
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -18,6 +19,12 @@
 namespace veloxquant {
 
 struct ScalarTable {
+  // All ones for a negative x (-0 included), so that half_count + (level ^ mask) mirrors the level: half +
+  // ~level is half - 1 - level.
+  static unsigned sign_mask(float x) noexcept {
+    return static_cast<unsigned>(std::bit_cast<std::int32_t>(x) >> 31);
+  }
+
   // `half` holds the positive centroids, ascending; they are rounded to multiples of 2^-20.
   ScalarTable(std::vector<double> half, const Density& density);
 
@@ -25,9 +32,10 @@ struct ScalarTable {
     const float magnitude = std::fabs(x), at = magnitude * cells_per_unit;
     const unsigned first = first_level[static_cast<unsigned>(at < last_cell ? at : last_cell)];
     const unsigned level = first + (magnitude > levels[first]);
-    const unsigned half = half_count;
-    return static_cast<std::uint8_t>(x < 0 ? half - 1 - level : half + level);
+    return static_cast<std::uint8_t>(half_count + (level ^ sign_mask(x)));
   }
+  // The indices of x[0..count) and, in y, their centroids.
+  void quantize(const float* x, int count, std::uint8_t* index, float* y) const noexcept;
 
   int bits = 0;
   std::shared_ptr<const std::vector<float>> centroids;  // 2^bits, ascending

@@ -8,7 +8,8 @@
 namespace veloxquant {
 namespace {
 
-// Entry g belongs to the paths whose last window has the high bits g, which are the low bits of the next window.
+// Entry g belongs to the paths whose last window has the high bits g, which are the low bits of the next
+// window.
 using Metrics = std::vector<std::uint16_t>;
 
 int quantize(float z) {
@@ -28,11 +29,13 @@ class Search {
   Search(const TrellisTable& table, const std::vector<int>& x)
       : table_(table), bits_(table.bits), groups_(256 >> bits_), x_(x) {}
 
-  // Runs over `count` elements from `first` on, modulo n; `metrics` go in before the first and come out after the last.
+  // Runs over `count` elements from `first` on, modulo n; `metrics` go in before the first and come out after
+  // the last.
   void run(int first, int count, Metrics& metrics) {
     window_.assign(static_cast<std::size_t>(count), std::vector<int>(metrics.size()));
     for (int i = 0; i < count; ++i) {
-      advance(x_[static_cast<std::size_t>(first + i) % x_.size()], metrics, window_[static_cast<std::size_t>(i)]);
+      advance(x_[static_cast<std::size_t>(first + i) % x_.size()], metrics,
+              window_[static_cast<std::size_t>(i)]);
       if ((i + 1) % trellis::kRenormalizeEvery == 0) {
         const std::uint16_t least = *std::min_element(metrics.begin(), metrics.end());
         for (std::uint16_t& metric : metrics) metric = static_cast<std::uint16_t>(metric - least);
@@ -55,7 +58,8 @@ class Search {
     Metrics next(metrics.size());
     for (int w = 0; w < 256; ++w) {
       const int before = metrics[static_cast<std::size_t>(w % groups_)];
-      const int cost = std::min(before + branch_cost(bits_, x, table_.values[static_cast<std::size_t>(w)]), 0xFFFF);
+      const int cost =
+          std::min(before + branch_cost(bits_, x, table_.values[static_cast<std::size_t>(w)]), 0xFFFF);
       const auto group = static_cast<std::size_t>(w >> bits_);
       const bool first_of_group = w % (1 << bits_) == 0;
       if (first_of_group || cost < next[group]) {
@@ -76,6 +80,7 @@ class Search {
 }  // namespace
 
 void trellis_encode_reference(const TrellisTable& table, const float* z, int n, std::uint8_t* codes) {
+  trellis::check_bits("trellis_encode_reference", table.bits);
   trellis::check_length("trellis_encode_reference", n);
   std::vector<int> x(static_cast<std::size_t>(n));
   std::transform(z, z + n, x.begin(), quantize);
@@ -85,7 +90,8 @@ void trellis_encode_reference(const TrellisTable& table, const float* z, int n, 
   Metrics metrics(static_cast<std::size_t>(256 >> table.bits), 0);
   search.run(n - reach, 2 * reach, metrics);
   const auto best = std::min_element(metrics.begin(), metrics.end()) - metrics.begin();
-  const int seam = search.path_into(static_cast<int>(best))[static_cast<std::size_t>(reach - 1)] >> table.bits;
+  const int seam =
+      search.path_into(static_cast<int>(best))[static_cast<std::size_t>(reach - 1)] >> table.bits;
 
   std::fill(metrics.begin(), metrics.end(), trellis::kUnreachable);
   metrics[static_cast<std::size_t>(seam)] = 0;

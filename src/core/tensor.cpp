@@ -198,8 +198,7 @@ Tensor Tensor::to(DType dtype) const {
       const From* in = source.data<From>();
       Into* out = result.data<Into>();
       for (std::int64_t i = 0; i < count; ++i) {
-        if constexpr (std::is_same_v<From, double> && std::is_same_v<Into, float>) out[i] = static_cast<float>(in[i]);
-        else out[i] = narrow<Into>(widen(in[i]));
+        out[i] = narrow<Into>(widen(in[i]));
       }
     });
   });

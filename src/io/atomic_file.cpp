@@ -47,7 +47,8 @@ AtomicFile::~AtomicFile() {
 void AtomicFile::commit() {
   file_->sync();
   file_->close();
-  if (file_ops().rename(temporary_.c_str(), target_.c_str()) != 0) throw_errno("write", "replace", target_);
+  const auto rename = [&] { return file_ops().rename(temporary_.c_str(), target_.c_str()); };
+  if (retry_interrupted(rename) != 0) throw_errno("write", "replace", target_);
   renamed_ = true;
   folder_->sync_folder();
 }

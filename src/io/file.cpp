@@ -13,17 +13,6 @@
 #include "io/quote.hpp"
 
 namespace veloxquant::io {
-namespace {
-
-template <class Call>
-auto retry_interrupted(Call call) {
-  auto result = call();
-  while (result == -1 && errno == EINTR) result = call();
-  return result;
-}
-
-}  // namespace
-
 void throw_errno(const std::string& operation, const char* doing, const std::filesystem::path& path) {
   const int code = errno;
   throw IoError(operation, fmt::format("cannot {} {}: {} (errno {})", doing, quote(path.string()),
@@ -44,7 +33,7 @@ void File::fail(const char* doing) const { throw_errno(operation_, doing, path_)
 
 std::uint64_t File::size(std::uint64_t max_bytes) const {
   struct stat status{};
-  if (file_ops().status(fd_, &status) != 0) fail("examine");
+  if (retry_interrupted([&] { return file_ops().status(fd_, &status); }) != 0) fail("examine");
   if (!S_ISREG(status.st_mode)) {
     throw IoError(operation_, fmt::format("{} is {}; a regular file is required", quote(path_.string()),
                                           S_ISDIR(status.st_mode) ? "a folder" : "a pipe or a device"));

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
 
 namespace veloxquant::io {
@@ -24,6 +25,14 @@ class FileOps {
   virtual int unlink(const char* path);
   virtual void* map(int fd, std::size_t size);  // read-only
 };
+
+// The result of `call` once no signal interrupts it.
+template <class Call>
+auto retry_interrupted(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
 
 // The calls that this thread uses: the operating system's own unless an override is alive.
 FileOps& file_ops() noexcept;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -33,12 +34,14 @@ struct CountingIterator {
   bool operator!=(const CountingIterator& other) const { return at != other.at; }
 };
 
-// The library's message without its own position, which counts lines, and without the text last read.
+// The library's message without its own position, which counts lines, and without the text that it quotes at
+// any length.
 std::string reason_in(const std::string& message) {
   const std::size_t begin = message.find("column ");
   const std::size_t colon = begin == std::string::npos ? begin : message.find(": ", begin);
   const std::size_t from = colon == std::string::npos ? 0 : colon + 2;
-  return message.substr(from, message.find("; last read") - from);
+  constexpr std::size_t kLongest = 100;
+  return message.substr(from, std::min(message.find("; last read") - from, kLongest));
 }
 
 class Adapter final : public nlohmann::json_sax<json> {

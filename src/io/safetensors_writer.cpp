@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <string_view>
 #include <vector>
 #include <veloxquant/core/error.hpp>
@@ -58,14 +57,15 @@ void require_writable(const std::string& name, const Tensor& tensor) {
   }
 }
 
-// Pointers to the entries in the order of their data: any order of falling element size keeps all aligned.
+// The entries in the order of their data: any order of falling element size keeps all of them aligned.
 std::vector<const NamedTensors::value_type*> data_order(const NamedTensors& tensors) {
   std::vector<const NamedTensors::value_type*> order;
   order.reserve(tensors.size());
-  for (const auto& entry : tensors) order.push_back(&entry);
-  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return size_of(a->second.dtype()) > size_of(b->second.dtype());
-  });
+  for (const std::size_t size : {8u, 4u, 2u, 1u}) {
+    for (const auto& entry : tensors) {
+      if (size_of(entry.second.dtype()) == size) order.push_back(&entry);
+    }
+  }
   return order;
 }
 

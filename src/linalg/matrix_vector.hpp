@@ -1,13 +1,17 @@
-// A dense matrix times a vector in single precision, the same bit for bit on every CPU level.
+// Dense products with vectors in single precision, the same bit for bit on every CPU level.
 #pragma once
 
 namespace veloxquant {
 
-// Rows are padded to a multiple of this many floats.
+// Matrix rows are padded to a multiple of this many floats.
 inline constexpr int kMatrixPad = 16;
 
-// y[j] = sum over i of matrix[i * stride + j] * x[i], j < columns: each product is rounded, then added, in
-// order of i. stride is a multiple of kMatrixPad and at least `columns`; y must not overlap x or the matrix.
-void combine_rows(const float* matrix, int rows, int columns, int stride, const float* x, float* y);
+constexpr int padded_columns(int columns) { return (columns + kMatrixPad - 1) / kMatrixPad * kMatrixPad; }
+
+// For each v < count:  y[v, j] = sum over i of x[v, i] * matrix[i, j]. Each product is rounded, then added,
+// in order of i. x [count, rows] and y [count, columns] are dense, the matrix is [rows,
+// padded_columns(columns)]. Up to kMatrixPad - 1 floats behind y are overwritten; y overlaps neither x nor
+// the matrix.
+void multiply_rows(const float* x, int count, const float* matrix, int rows, int columns, float* y);
 
 }  // namespace veloxquant

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <dnnl.hpp>
 #include <map>
@@ -70,8 +71,8 @@ struct Gemm::State {
     std::vector<std::byte> scratch;
   };
 
-  State(DType type, int workers) : arithmetic(type), engine(dnnl::engine::kind::cpu, 0) {
-    for (int i = 0; i < workers; ++i) this->workers.push_back({dnnl::stream(engine), {}});
+  State(DType type, int threads) : arithmetic(type), engine(dnnl::engine::kind::cpu, 0) {
+    for (int i = 0; i < threads; ++i) workers.push_back({dnnl::stream(engine), {}});
   }
 
   // Cheap to copy: oneDNN's objects are references.

@@ -17,7 +17,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
 
-void rms_norm_rows(const float* HWY_RESTRICT x, const float* HWY_RESTRICT weight, std::size_t count, float eps,
+void rms_norm_rows(const float* x, const float* HWY_RESTRICT weight, std::size_t count, float eps,
                    float* out) {
   const Floats d;
   const std::size_t lanes = hn::Lanes(d);

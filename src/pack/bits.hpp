@@ -48,10 +48,18 @@ inline std::uint64_t unpack8(std::uint64_t word, int bits) noexcept {
 // codes[count], each below 2^bits -> packed_bytes(count, bits) bytes; unused bits of the last byte become
 // zero.
 inline void pack_codes(const std::uint8_t* codes, int count, int bits, std::uint8_t* packed) noexcept {
-  for (int c = 0; c < count; c += 8, packed += bits) {
-    const int here = count - c < 8 ? count - c : 8;
+  std::size_t left = packed_bytes(count, bits);
+  for (; count >= 8 && left >= 8;
+       count -= 8, codes += 8, packed += bits, left -= static_cast<std::size_t>(bits)) {
+    std::uint64_t word;
+    std::memcpy(&word, codes, 8);
+    word = pack8(word, bits);
+    std::memcpy(packed, &word, 8);  // the bytes behind these codes are overwritten by the next ones
+  }
+  for (; count > 0; count -= 8, codes += 8, packed += bits) {
+    const int here = count < 8 ? count : 8;
     std::uint64_t word = 0;
-    std::memcpy(&word, codes + c, static_cast<std::size_t>(here));
+    std::memcpy(&word, codes, static_cast<std::size_t>(here));
     word = pack8(word, bits);
     std::memcpy(packed, &word, packed_bytes(here, bits));
   }
@@ -59,12 +67,21 @@ inline void pack_codes(const std::uint8_t* codes, int count, int bits, std::uint
 
 // The inverse of pack_codes; reads no byte beyond packed_bytes(count, bits).
 inline void unpack_codes(const std::uint8_t* packed, int count, int bits, std::uint8_t* codes) noexcept {
-  for (int c = 0; c < count; c += 8, packed += bits) {
-    const int here = count - c < 8 ? count - c : 8;
+  const std::uint64_t mask = bits == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * bits)) - 1;
+  std::size_t left = packed_bytes(count, bits);
+  for (; count >= 8 && left >= 8;
+       count -= 8, codes += 8, packed += bits, left -= static_cast<std::size_t>(bits)) {
+    std::uint64_t word;
+    std::memcpy(&word, packed, 8);
+    word = unpack8(word & mask, bits);
+    std::memcpy(codes, &word, 8);
+  }
+  for (; count > 0; count -= 8, codes += 8, packed += bits) {
+    const int here = count < 8 ? count : 8;
     std::uint64_t word = 0;
     std::memcpy(&word, packed, packed_bytes(here, bits));
     word = unpack8(word, bits);
-    std::memcpy(codes + c, &word, static_cast<std::size_t>(here));
+    std::memcpy(codes, &word, static_cast<std::size_t>(here));
   }
 }
 

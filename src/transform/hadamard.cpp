@@ -6,9 +6,11 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <hwy/base.h>
 
 #include <veloxquant/core/error.hpp>
 
+#include "linalg/matrix_vector.hpp"
 #include "transform/head_dim.hpp"
 #include "transform/paley.hpp"
 #include "transform/random.hpp"
@@ -29,41 +31,50 @@ int largest_order(int limit) {
   return limit;
 }
 
-// One stage on pairs (i, i + half) of blocks of `core` values, the results side by side. log2(count) such
-// stages are the Hadamard matrix of Sylvester's order; unlike butterflies in place, every stage is
-// contiguous.
-void stage(const float* in, float* out, int half, int core) {
-  if (core == 1) {
-    for (int i = 0; i < half; ++i) {
-      const float a = in[i], b = in[half + i];
-      out[2 * i] = a + b;
-      out[2 * i + 1] = a - b;
-    }
-    return;
-  }
-  for (int i = 0; i < half; ++i)
-    for (int c = 0; c < core; ++c) {
-      const float a = in[i * core + c], b = in[(half + i) * core + c];
-      out[2 * i * core + c] = a + b;
-      out[(2 * i + 1) * core + c] = a - b;
-    }
-}
-
-// out = in * matrix for rows of `core` values, terms added in order of the row's coordinates.
-void multiply_core(const float* matrix, const float* in, float* out, int count, int core) {
-  for (int block = 0; block < count; ++block, in += core, out += core) {
-    for (int o = 0; o < core; ++o) out[o] = matrix[o] * in[0];
-    for (int i = 1; i < core; ++i)
-      for (int o = 0; o < core; ++o) out[o] += matrix[i * core + o] * in[i];
+void stage(const float* HWY_RESTRICT in, float* HWY_RESTRICT out, int half) {
+  for (int i = 0; i < half; ++i) {
+    const float a = in[i], b = in[half + i];
+    out[2 * i] = a + b;
+    out[2 * i + 1] = a - b;
   }
 }
 
-std::vector<float> transpose(const std::vector<float>& matrix, int order) {
-  std::vector<float> result(matrix.size());
-  for (int row = 0; row < order; ++row)
-    for (int column = 0; column < order; ++column)
-      result[column * order + row] = matrix[row * order + column];
-  return result;
+void butterfly(float* HWY_RESTRICT x, float* HWY_RESTRICT y, int count) {
+  for (int i = 0; i < count; ++i) {
+    const float a = x[i], b = y[i];
+    x[i] = a + b;
+    y[i] = a - b;
+  }
+}
+
+// Sylvester's matrix of order `count` (a power of two) on single values: log2(count) stages of sums and
+// differences of i and i + count / 2, written side by side. Unlike butterflies in place, every stage reads
+// and writes contiguously. The result ends in x; both arrays have `count` values.
+void multiply_sylvester(float* x, float* scratch, int count) {
+  float *in = x, *out = scratch;
+  for (int done = 1; done < count; done *= 2) {
+    stage(in, out, count / 2);
+    std::swap(in, out);
+  }
+  if (in != x) std::memcpy(x, in, sizeof(float) * static_cast<std::size_t>(count));
+}
+
+// The same on `count` runs of `core` values, in place.
+void multiply_sylvester_runs(float* x, int count, int core) {
+  for (int half = 1; half < count; half *= 2)
+    for (int begin = 0; begin < count; begin += 2 * half)
+      butterfly(x + begin * core, x + (begin + half) * core, half * core);
+}
+
+// H_core or its transpose in rows of padded length, as multiply_rows takes it.
+std::vector<float> padded_core(int core, bool transposed) {
+  const std::vector<float> matrix = paley_matrix(core);
+  const int stride = padded_columns(core);
+  std::vector<float> padded(static_cast<std::size_t>(core * stride), 0.0f);
+  for (int row = 0; row < core; ++row)
+    for (int column = 0; column < core; ++column)
+      padded[row * stride + column] = transposed ? matrix[column * core + row] : matrix[row * core + column];
+  return padded;
 }
 
 std::vector<std::int32_t> random_permutation(int count, SplitMix64& random) {
@@ -85,8 +96,8 @@ HadamardTransform::HadamardTransform(int head_dim, std::uint64_t seed, int round
     const int size = largest_order(head_dim - begin), core = core_of(size);
     Block block{begin, size / core, core, {}, {}};
     if (core > 1) {
-      block.matrix = paley_matrix(core);
-      block.transposed = transpose(block.matrix, core);
+      block.matrix = padded_core(core, false);
+      block.transposed = padded_core(core, true);
     }
     blocks_.push_back(std::move(block));
     norms.insert(norms.end(), static_cast<std::size_t>(size), static_cast<float>(1 / std::sqrt(size)));
@@ -105,22 +116,21 @@ HadamardTransform::HadamardTransform(int head_dim, std::uint64_t seed, int round
 
 void HadamardTransform::multiply(float* x, float* scratch, bool transposed) const {
   for (const Block& block : blocks_) {
-    float *in = x + block.begin, *out = scratch + block.begin;
-    for (int done = 1; done < block.count; done *= 2) {
-      stage(in, out, block.count / 2, block.core);
-      std::swap(in, out);
+    float* values = x + block.begin;
+    if (block.core == 1) {
+      multiply_sylvester(values, scratch, block.count);
+      continue;
     }
-    if (block.core > 1) {
-      multiply_core((transposed ? block.matrix : block.transposed).data(), in, out, block.count, block.core);
-      std::swap(in, out);
-    }
-    if (in != x + block.begin)
-      std::memcpy(x + block.begin, in, sizeof(float) * static_cast<std::size_t>(block.count * block.core));
+    multiply_sylvester_runs(values, block.count, block.core);
+    // H x from the right is x^T H^T.
+    const std::vector<float>& matrix = transposed ? block.matrix : block.transposed;
+    multiply_rows(values, block.count, matrix.data(), block.core, block.core, scratch);
+    std::memcpy(values, scratch, sizeof(float) * static_cast<std::size_t>(block.count * block.core));
   }
 }
 
 void HadamardTransform::apply_row(const float* x, float* y) const {
-  float scratch[kMaxHeadDim];
+  float scratch[kMaxHeadDim + kMatrixPad];
   std::memcpy(y, x, sizeof(float) * static_cast<std::size_t>(head_dim_));
   for (const Round& round : rounds_) {
     if (!round.gather.empty()) {
@@ -134,7 +144,7 @@ void HadamardTransform::apply_row(const float* x, float* y) const {
 }
 
 void HadamardTransform::inverse_row(const float* y, float* x) const {
-  float scratch[kMaxHeadDim];
+  float scratch[kMaxHeadDim + kMatrixPad];
   std::memcpy(x, y, sizeof(float) * static_cast<std::size_t>(head_dim_));
   for (std::size_t r = rounds_.size(); r-- > 0;) {
     const Round& round = rounds_[r];

@@ -1,5 +1,7 @@
 #include <veloxquant/transform/rotation.hpp>
 
+#include <cstring>
+
 #include "linalg/matrix_vector.hpp"
 #include "linalg/qr.hpp"
 #include "transform/head_dim.hpp"
@@ -8,7 +10,7 @@
 namespace veloxquant {
 
 HaarRotation::HaarRotation(int head_dim, std::uint64_t seed)
-    : head_dim_(head_dim), stride_((head_dim + kMatrixPad - 1) / kMatrixPad * kMatrixPad) {
+    : head_dim_(head_dim), stride_(padded_columns(head_dim)) {
   require_head_dim(head_dim, "haar");
   const auto d = static_cast<std::size_t>(head_dim), stride = static_cast<std::size_t>(stride_);
   NormalSource normal(seed);
@@ -24,12 +26,13 @@ HaarRotation::HaarRotation(int head_dim, std::uint64_t seed)
           static_cast<float>(q[row * d + column]);
 }
 
-void HaarRotation::apply_row(const float* x, float* y) const {
-  combine_rows(by_input_.data(), head_dim_, head_dim_, stride_, x, y);
-}
+void HaarRotation::apply_row(const float* x, float* y) const { multiply(by_input_, x, y); }
+void HaarRotation::inverse_row(const float* y, float* x) const { multiply(by_output_, y, x); }
 
-void HaarRotation::inverse_row(const float* y, float* x) const {
-  combine_rows(by_output_.data(), head_dim_, head_dim_, stride_, y, x);
+void HaarRotation::multiply(const std::vector<float>& matrix, const float* x, float* y) const {
+  float padded[kMaxHeadDim + kMatrixPad];
+  multiply_rows(x, 1, matrix.data(), head_dim_, head_dim_, padded);
+  std::memcpy(y, padded, sizeof(float) * static_cast<std::size_t>(head_dim_));
 }
 
 float HaarRotation::at(int row, int column) const {

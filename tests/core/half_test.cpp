@@ -60,7 +60,7 @@ void check_nearest_even(Narrow narrow, unsigned limit) {
     ASSERT_EQ(narrow(std::nextafterf(middle, lower)).bits, b);
     ASSERT_EQ(narrow(std::nextafterf(middle, upper)).bits, b + 1);
     ASSERT_EQ(narrow(middle).bits, b % 2 == 0 ? b : b + 1);
-    ASSERT_EQ(narrow(-middle).bits & (limit | (limit - 1)), b % 2 == 0 ? b : b + 1);
+    ASSERT_EQ(narrow(-middle).bits & ((1u << (8 * sizeof(T) - 1)) - 1u), b % 2 == 0 ? b : b + 1);
   }
 }
 

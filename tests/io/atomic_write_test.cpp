@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <tuple>
 #include <veloxquant/io/files.hpp>
 
 #include "io/faulty_ops.hpp"
@@ -51,7 +52,6 @@ class AtomicWriteFaults : public testing::TestWithParam<std::tuple<Fault, bool>>
 
 TEST_P(AtomicWriteFaults, LeaveTheOldFileOrTheNewOneWhole) {
   const auto [fault, forever] = GetParam();
-  if (fault == Fault::interrupted && forever) GTEST_SKIP() << "signals without end are no fault of the disk";
   const TempFolder folder;
   write_sealed_safetensors(folder / "old", version(1));
   write_sealed_safetensors(folder / "new", version(2));
@@ -75,15 +75,13 @@ TEST_P(AtomicWriteFaults, LeaveTheOldFileOrTheNewOneWhole) {
         kept += found == before;
       });
   EXPECT_GE(calls, 10);
-  if (is_harmless)
-    EXPECT_EQ(kept, 0);
-  else
-    EXPECT_GT(kept, fault == Fault::nothing_written ? 2 : 6);
+  // Of the calls of a write, the flush of the folder and what follows it alone come after the replacement.
+  EXPECT_GE(kept, is_harmless ? 0 : fault == Fault::nothing_written ? 3 : 7);
+  EXPECT_TRUE(!is_harmless || kept == 0);
 }
 
 TEST_P(AtomicWriteFaults, LeaveNothingWhereNothingWas) {
   const auto [fault, forever] = GetParam();
-  if (fault == Fault::interrupted && forever) GTEST_SKIP() << "signals without end are no fault of the disk";
   const TempFolder folder;
   strike_each_call(
       fault, forever,
@@ -93,21 +91,21 @@ TEST_P(AtomicWriteFaults, LeaveNothingWhereNothingWas) {
       },
       [&](bool threw) {
         const auto files = folder.files();
-        if (files.empty())
+        if (files.empty()) {
           EXPECT_TRUE(threw);
-        else
+        } else {
           EXPECT_THAT(files, ElementsAre("f"));
-        if (!files.empty()) EXPECT_EQ(get(folder / "f"), "twelve bytes");
+          EXPECT_EQ(get(folder / "f"), "twelve bytes");
+        }
       });
 }
 
 TEST_P(AtomicWriteFaults, OfReadersAreErrorsOrHarmless) {
   const auto [fault, forever] = GetParam();
-  if (fault == Fault::interrupted && forever) GTEST_SKIP() << "signals without end are no fault of the disk";
   const TempFolder folder;
   write_sealed_safetensors(folder / "f", version(1));
   const std::string bytes = get(folder / "f");
-  const bool is_harmless = fault == Fault::half || fault == Fault::nothing_written;
+  const bool is_harmless = fault != Fault::no_space && fault != Fault::io_error;
   strike_each_call(
       fault, forever, [&] { EXPECT_EQ(read_file(folder / "f", 10'000), bytes); },
       [&](bool threw) { EXPECT_FALSE(threw && is_harmless); });
@@ -116,11 +114,14 @@ TEST_P(AtomicWriteFaults, OfReadersAreErrorsOrHarmless) {
       [&](bool threw) { EXPECT_FALSE(threw && is_harmless); });
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AtomicWriteFaults,
-                         testing::Combine(testing::Values(Fault::no_space, Fault::io_error,
-                                                          Fault::interrupted, Fault::half,
-                                                          Fault::nothing_written),
-                                          testing::Bool()));
+// Interruptions without end are left out: every call would rightly be tried again for ever.
+INSTANTIATE_TEST_SUITE_P(
+    All, AtomicWriteFaults,
+    testing::Values(std::tuple(Fault::no_space, false), std::tuple(Fault::no_space, true),
+                    std::tuple(Fault::io_error, false), std::tuple(Fault::io_error, true),
+                    std::tuple(Fault::interrupted, false), std::tuple(Fault::half, false),
+                    std::tuple(Fault::half, true), std::tuple(Fault::nothing_written, false),
+                    std::tuple(Fault::nothing_written, true)));
 
 TEST(AtomicWrite, CallsComeInTheOrderThatSurvivesAPowerLoss) {
   const TempFolder folder;

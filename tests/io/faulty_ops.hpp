@@ -48,7 +48,9 @@ class FaultyOps final : public io::FileOps {
     log_.push_back("unlink");
     return FileOps::unlink(path);
   }
-  void* map(int fd, std::size_t size) override { return fails("map") ? nullptr : FileOps::map(fd, size); }
+  void* map(int fd, std::size_t size) override {
+    return fails("map") && errno != EINTR ? nullptr : FileOps::map(fd, size);  // mapping is never interrupted
+  }
 
  private:
   bool strikes(const char* call) {

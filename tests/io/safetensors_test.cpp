@@ -46,7 +46,6 @@ TEST(Safetensors, RoundTripOfEveryElementTypeAndRank) {
     ASSERT_TRUE(file.contains(name));
     expect_same(file.tensor(name), tensor);
   }
-  EXPECT_EQ((get(folder / "f").find('}') != std::string::npos), true);
 }
 
 TEST(Safetensors, NothingAtAllRoundTrips) {
@@ -162,8 +161,8 @@ TEST(SafetensorsWriter, RefusesWhatTheReaderWouldRefuse) {
   EXPECT_THAT(refused({{"", t}}), HasSubstr("empty name"));
   EXPECT_THAT(refused({{"a/b", t}}), HasSubstr("path separator"));
   EXPECT_THAT(refused({{"__metadata__", t}}), HasSubstr("__metadata__"));
-  EXPECT_THAT(refused({{"\xff", t}}), HasSubstr("invalid UTF-8"));
-  EXPECT_THAT(refused({{"a", t}}, {{"k", "\xff"}}), HasSubstr("invalid UTF-8"));
+  EXPECT_THAT(refused({{"\xff", t}}), HasSubstr("UTF-8"));
+  EXPECT_THAT(refused({{"a", t}}, {{"k", "\xff"}}), HasSubstr("UTF-8"));
   EXPECT_THAT(refused({{"a\n", t}}), HasSubstr("control character"));
   EXPECT_THAT(refused({{"a", t}}, {{"k", "\x1f"}}), HasSubstr("control character"));
   EXPECT_THAT(refused({{"a", t}}, {{"k", std::string(1, '\0')}}), HasSubstr("control character"));

@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include "io/fixtures.hpp"
 
 namespace veloxquant::test {
@@ -21,11 +24,27 @@ TEST(Sealed, OpensAndShowsItsChecksum) {
   EXPECT_THAT(file.metadata().at(kChecksumKey), MatchesRegex("[0-9a-f]{16}"));
 }
 
+// The bytes that <veloxquant/io/safetensors.hpp> says are hashed.
+std::string text_field(const std::string& text) { return length_field(text.size()) + text; }
+
 TEST(Sealed, TheHashIsTheDocumentedOne) {
-  // Frozen: files written today must verify with every later version.
   const TempFolder folder;
-  write_sealed_safetensors(folder / "f", small(), {{"method", "trellis"}, {"bits", "2"}});
-  EXPECT_EQ(SafetensorsFile::open(folder / "f").metadata().at(kChecksumKey), "0000000000000000");
+  write_sealed_safetensors(folder / "f",
+                           {{"b", counting({2, 1}, DType::i16, 7)}, {"a", counting({1}, DType::u8, 5)}},
+                           {{"method", "trellis"}, {"bits", "2"}});
+  const std::string bytes = text_field("veloxquant seal 1") +                         //
+                            length_field(2) + text_field("bits") + text_field("2") +  //
+                            text_field("method") + text_field("trellis") +            //
+                            length_field(2) +                                         //
+                            text_field("a") + text_field("U8") + length_field(1) + length_field(1) +
+                            "\5" +  //
+                            text_field("b") + text_field("I16") + length_field(2) + length_field(2) +
+                            length_field(1) + "\7\10\11\12";
+  const auto file = open_sealed_safetensors(folder / "f");
+  EXPECT_EQ(file.metadata().at(kChecksumKey),
+            fmt::format("{:016x}", XXH3_64bits(bytes.data(), bytes.size())));
+  EXPECT_EQ(file.metadata().at(kChecksumKey), "f8c7f0217366cbea")
+      << "frozen: files written today verify for ever";
 }
 
 TEST(Sealed, EveryFlippedBitIsDetected) {

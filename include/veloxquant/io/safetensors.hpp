@@ -92,9 +92,15 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
                        const Metadata& metadata = {});
 
 // Sealed files carry the metadata entry "veloxquant.checksum": 16 lower-case hexadecimal digits of the
-// XXH3-64 hash over the other metadata and the tensors' names, element types, shapes and bytes, in the order
-// of their names. Any one flipped bit of a file written here is detected; a tool that stores the same tensors
-// and metadata in another order keeps the seal valid. It guards against damage, not against forgery.
+// XXH3-64 hash (seed 0) of these bytes, where every count and length is 8 bytes, little-endian:
+//
+//     length, "veloxquant seal 1"
+//     count of the other metadata entries; for each, by key:   length, key; length, value
+//     count of the tensors; for each, by name:                 length, name; length, element type ("BF16");
+//                                                              rank; extents; the elements
+//
+// Any one flipped bit of a file written here is detected; a tool that stores the same tensors and metadata in
+// another order keeps the seal valid. It guards against damage, not against forgery.
 inline constexpr const char* kChecksumKey = "veloxquant.checksum";
 
 // write_safetensors with the seal added; a checksum already in `metadata` is replaced.

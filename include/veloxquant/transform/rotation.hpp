@@ -33,6 +33,8 @@ class HaarRotation final : public RowTransform {
   float at(int row, int column) const;
 
  private:
+  void multiply(const std::vector<float>& matrix, const float* x, float* y) const;
+
   int head_dim_;
   int stride_;                    // head_dim rounded up to a multiple of 16
   std::vector<float> by_input_;   // [input coordinate, stride]: columns of the matrix

@@ -1,0 +1,100 @@
+#include "benchmark_methods.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <veloxquant/core/error.hpp>
+
+namespace veloxquant::cli {
+namespace {
+
+const char* const kBaselines[] = {"fp16", "q8_0", "q4_0:4:transform=hadamard", "affine:4",
+                                  "turboquant_mse:4"};
+
+bool writes_width(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  return colon != std::string::npos &&
+         text.substr(colon + 1, text.find(':', colon + 1) - colon - 1).find('=') == std::string::npos;
+}
+
+bool writes_option(const std::string& text, const std::string& option) {
+  return text.find(":" + option + "=") != std::string::npos;
+}
+
+bool takes(const MethodInfo& info, const std::string& option) {
+  return std::find(info.options.begin(), info.options.end(), option) != info.options.end();
+}
+
+// Which defaults found a method that takes them.
+struct Used {
+  bool bits = false, value_bits = false, scale = false;
+};
+
+MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& defaults, Used& used) {
+  MethodSpec spec = MethodSpec::parse(text);
+  const MethodInfo info = QuantizerRegistry::info(spec.method);
+  const bool has_widths = info.bits.size() != 1;
+  if (defaults.bits && has_widths && !writes_width(text)) {
+    spec.options.bits = *defaults.bits;
+    used.bits = true;
+  }
+  if (defaults.value_bits && has_widths && role == Role::values) {
+    spec.options.bits = *defaults.value_bits;
+    used.value_bits = true;
+  }
+  if (defaults.scale && takes(info, "scale") && !writes_option(text, "scale")) {
+    spec.options.scale = *defaults.scale;
+    used.scale = true;
+  }
+  if (defaults.seed && takes(info, "seed") && !writes_option(text, "seed"))
+    spec.options.seed = *defaults.seed;
+  return spec;
+}
+
+BenchmarkMethod make_method(const std::string& text, const MethodDefaults& defaults, Used& used) {
+  const std::size_t slash = text.find('/');
+  const std::string keys = text.substr(0, slash);
+  const std::string values = slash == std::string::npos ? keys : text.substr(slash + 1);
+  return {make_spec(keys, Role::keys, defaults, used), make_spec(values, Role::values, defaults, used)};
+}
+
+bool contains(const std::vector<BenchmarkMethod>& methods, const BenchmarkMethod& method) {
+  return std::any_of(methods.begin(), methods.end(),
+                     [&](const auto& other) { return other.name() == method.name(); });
+}
+
+void require_used(bool given, bool used, const char* flag, const char* kind) {
+  if (given && !used)
+    throw ConfigError("benchmark", fmt::format("{} was given, and none of the methods {}", flag, kind));
+}
+
+}  // namespace
+
+std::vector<BenchmarkMethod> asked_methods(const std::vector<std::string>& texts,
+                                           const MethodDefaults& defaults) {
+  std::vector<BenchmarkMethod> methods;
+  Used used;
+  for (const std::string& text : texts) {
+    BenchmarkMethod method = make_method(text, defaults, used);
+    if (!contains(methods, method)) methods.push_back(std::move(method));
+  }
+  require_used(defaults.bits.has_value(), used.bits, "--bits",
+               "has several widths and is written without one");
+  require_used(defaults.value_bits.has_value(), used.value_bits, "--value-bits", "has several widths");
+  require_used(defaults.scale.has_value(), used.scale, "--scale",
+               "has a scale per vector and is written without its mode");
+  return methods;
+}
+
+std::vector<BenchmarkMethod> baseline_methods(const std::vector<BenchmarkMethod>& asked,
+                                              const MethodDefaults& defaults) {
+  std::vector<BenchmarkMethod> methods;
+  Used used;
+  for (const char* text : kBaselines) {
+    BenchmarkMethod method = make_method(text, {.seed = defaults.seed}, used);
+    if (!contains(asked, method)) methods.push_back(std::move(method));
+  }
+  return methods;
+}
+
+}  // namespace veloxquant::cli

@@ -1,0 +1,17 @@
+#include "report.hpp"
+
+#include <numeric>
+
+namespace veloxquant::cli {
+
+std::string row_name(const MethodResult& result) {
+  return result.reference ? "unquantized" : result.method.name();
+}
+
+std::optional<double> mean_attention_error(const MethodResult& result) {
+  const std::vector<double>& errors = result.attention_error;
+  if (errors.empty()) return {};
+  return std::accumulate(errors.begin(), errors.end(), 0.0) / static_cast<double>(errors.size());
+}
+
+}  // namespace veloxquant::cli

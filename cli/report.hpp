@@ -1,0 +1,34 @@
+// The benchmark's report, and the forms in which it is written.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+#include <veloxquant/eval/result.hpp>
+
+namespace veloxquant::cli {
+
+// docs/benchmark-schema.md describes every key.
+inline constexpr const char* kBenchmarkSchema = "veloxquant.benchmark/1";
+
+struct BenchmarkReport {
+  nlohmann::ordered_json environment, model, settings;  // flat objects
+  std::vector<MethodResult> results;
+  std::vector<std::pair<std::string, std::string>> left_out;  // baselines that the model cannot have, and why
+  std::vector<std::string> warnings;
+};
+
+// "unquantized", or the method's name.
+std::string row_name(const MethodResult& result);
+// Over the layers; nothing when it was not measured.
+std::optional<double> mean_attention_error(const MethodResult& result);
+
+// All end in a newline.
+std::string report_json(const BenchmarkReport& report);
+std::string report_table(const BenchmarkReport& report);
+std::string report_csv(const BenchmarkReport& report);
+std::string report_markdown(const BenchmarkReport& report);
+
+}  // namespace veloxquant::cli

@@ -1,0 +1,81 @@
+// The report as JSON. A figure that was not measured is null.
+#include "report.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json median(const std::optional<Spread>& spread) { return spread ? Json(spread->median) : Json(); }
+Json ends(const std::optional<Spread>& spread) { return spread ? Json{spread->min, spread->max} : Json(); }
+
+// Keys and values that are coded alike are one name and one width.
+std::string method_name(const MethodResult& result) {
+  if (result.reference) return "unquantized";
+  const auto& [keys, values] = result.method;
+  return keys.method == values.method ? keys.method : keys.method + "/" + values.method;
+}
+
+// What the row's K and V codes leave exact.
+Json unquantized(const BenchmarkReport& report) {
+  const auto setting = [&](const Json& from, const char* key) {
+    return from.contains(key) ? from[key] : Json();
+  };
+  return {{"sinks", setting(report.settings, "sinks")},
+          {"recent", setting(report.settings, "recent")},
+          {"weights", setting(report.model, "weights")},
+          {"activations", "f32"}};
+}
+
+Json result_json(const MethodResult& r, const BenchmarkReport& report) {
+  Json json;
+  json["method"] = method_name(r);
+  json["spec"] = row_name(r);
+  json["baseline"] = r.baseline;
+  json["bits"] = r.method.keys.options.bits;
+  json["value_bits"] = r.method.values.options.bits;
+  json["bits_per_element"] = or_null(r.bits_per_element);
+  json["resident_bytes"] = or_null(r.resident_bytes);
+  json["resident_measured"] = r.memory ? Json(r.memory->resident_measured) : Json();
+  json["peak_bytes"] = r.memory ? Json(r.memory->peak_bytes) : Json();
+  json["perplexity"] = or_null(r.perplexity);
+  json["kl"] = or_null(r.kl);
+  json["kl_stderr"] = or_null(r.kl_stderr);
+  json["same_top1"] = or_null(r.same_top1);
+  json["recall"] = or_null(r.recall);
+  json["attention_error"] = r.attention_error.empty() ? Json() : Json(r.attention_error);
+  json["prefill_tokens_per_s"] = median(r.prefill_tokens_per_s);
+  json["decode_tokens_per_s"] = median(r.decode_tokens_per_s);
+  json["encode_us_per_token"] = median(r.encode_us_per_token);
+  json["arithmetic"] = r.arithmetic;
+  json["spread"] = {{"prefill_tokens_per_s", ends(r.prefill_tokens_per_s)},
+                    {"decode_tokens_per_s", ends(r.decode_tokens_per_s)},
+                    {"encode_us_per_token", ends(r.encode_us_per_token)}};
+  json["recall_asked"] = r.recall_asked;
+  json["forecast_kl"] = nullptr;
+  json["method_bytes"] = r.method_bytes;
+  json["unquantized"] = unquantized(report);
+  return json;
+}
+
+}  // namespace
+
+std::string report_json(const BenchmarkReport& report) {
+  Json json = {{"schema", kBenchmarkSchema}, {"environment", report.environment},
+               {"model", report.model},      {"settings", report.settings},
+               {"results", Json::array()},   {"left_out", Json::array()},
+               {"warnings", report.warnings}};
+  for (const MethodResult& result : report.results) json["results"].push_back(result_json(result, report));
+  for (const auto& [method, reason] : report.left_out) {
+    json["left_out"].push_back({{"method", method}, {"reason", reason}});
+  }
+  // Names of files may hold bytes that are no UTF-8.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace veloxquant::cli

@@ -1,0 +1,322 @@
+// attend(): queries against the history as it is stored.
+//
+// A tile's queries are transformed once, its parts give partial softmax sums, and the sum over the coded parts is
+// transformed back once per query:
+//
+//     score(j) = <T_k q, code_k(j)> + <q, centre_k>            coded tokens
+//     out      = (T_v^-1 sum_j w_j code_v(j) + W centre_v  +  sum_exact w_j v_j) / (W + W_exact),   W = sum_j w_j
+//
+// Tiles of prefill are computed from first to last by one thread each; the parts of few tiles (decoding) are shared
+// out and merged in their order afterwards. Both do the same operations in the same order.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <vector>
+#include <veloxquant/core/error.hpp>
+
+#include "attention/attend.hpp"
+#include "cache/attend_plan.hpp"
+#include "cache/cache_state.hpp"
+#include "core/input.hpp"
+
+namespace veloxquant {
+namespace {
+
+constexpr const char* kOperation = "attend";
+constexpr std::size_t kRunsAtOnce = 64;  // bounds the list of runs whatever the history's length
+
+// Working memory of a thread, kept between calls so that decoding does not allocate.
+struct ThreadScratch {
+  AttendScratch kernel, tile, merge, shared;
+};
+thread_local ThreadScratch scratch;
+
+// The keys or the values of coded tokens as the kernels see them.
+class CodedSide {
+ public:
+  explicit CodedSide(const VectorQuantizer& method) : method_(&method), in_code_space_(method.code_spec() != nullptr) {
+    if (in_code_space_) decoder_ = tile_decoder(*method.code_spec());
+  }
+  TileDecoder decoder(int head) const { return in_code_space_ ? decoder_ : tile_decoder(*method_, head); }
+  // Null when what the kernels see is not transformed, or not centred.
+  const RowTransform* transform() const { return in_code_space_ ? method_->transform() : nullptr; }
+  const float* centre(int head) const { return in_code_space_ ? method_->centre(head) : nullptr; }
+
+ private:
+  const VectorQuantizer* method_;
+  bool in_code_space_;
+  TileDecoder decoder_;
+};
+
+std::size_t aligned(std::size_t floats) { return (floats + 15) / 16 * 16; }
+
+// One tile in working memory: its queries, what they see, and the partial sums of its parts.
+class TileMemory {
+ public:
+  static std::size_t floats(const AttendTile& tile, int head_dim) {
+    const auto rows = static_cast<std::size_t>(tile.rows), width = static_cast<std::size_t>(head_dim);
+    return 2 * aligned(rows * width) + aligned(rows) + 2 * aligned(2 * rows) +
+           (tile.end - tile.coded_begin) * partial_floats(rows, width);
+  }
+  TileMemory(const AttendTile& tile, int head_dim, float* memory)
+      : rows_(static_cast<std::size_t>(tile.rows)), width_(static_cast<std::size_t>(head_dim)) {
+    const auto take = [&memory](std::size_t count) { return std::exchange(memory, memory + aligned(count)); };
+    queries = take(rows_ * width_);
+    coded_queries = take(rows_ * width_);
+    key_offset = take(rows_);
+    begin = reinterpret_cast<std::int64_t*>(take(2 * rows_));
+    end = reinterpret_cast<std::int64_t*>(take(2 * rows_));
+    partials_ = memory;
+  }
+  // Of the tile's part `index`, counted from its first.
+  AttendPartial partial(std::size_t index) const {
+    return partial_at(partials_ + index * partial_floats(rows_, width_), rows_);
+  }
+  static std::size_t partial_floats(std::size_t rows, std::size_t width) { return 2 * aligned(rows) + aligned(rows * width); }
+  static AttendPartial partial_at(float* memory, std::size_t rows) {
+    return {.max = memory, .sum = memory + aligned(rows), .out = memory + 2 * aligned(rows)};
+  }
+
+  float *queries, *coded_queries, *key_offset;
+  std::int64_t *begin, *end;
+
+ private:
+  std::size_t rows_, width_;
+  float* partials_;
+};
+
+class Attention {
+ public:
+  Attention(const CacheState& cache, Tensor queries, std::vector<std::int64_t> lengths, float scale,
+            const AttentionMask& mask)
+      : cache_(cache),
+        queries_(std::move(queries)),
+        lengths_(std::move(lengths)),
+        scale_(scale),
+        mask_(mask),
+        head_dim_(cache.options().head_dim),
+        group_(static_cast<int>(queries_.dim(1)) / cache.options().kv_heads),
+        keys_(*cache.methods.keys),
+        values_(*cache.methods.values),
+        exact_(tile_decoder(CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),
+        plan_(plan_attention(cache, lengths_, group_, mask)) {}
+
+  Tensor run() {
+    const bool all = std::all_of(lengths_.begin(), lengths_.end(), [&](std::int64_t n) { return n == queries_.dim(2); });
+    out_ = all ? Tensor::empty(queries_.shape(), DType::f32) : Tensor::zeros(queries_.shape(), DType::f32);
+    if (plan_.split && cache_.pool->threads() > 1) {
+      run_parts();
+    } else {
+      run_tiles();
+    }
+    return out_;
+  }
+
+ private:
+  // Every tile from first to last on one thread; the longest, which are the last of a row, are begun first.
+  void run_tiles() {
+    cache_.pool->parallel_for(plan_.tiles.size(), [&](std::size_t item, int) {
+      const AttendTile& tile = plan_.tiles[plan_.tiles.size() - 1 - item];
+      const TileMemory memory(tile, head_dim_, scratch.tile.reserve(TileMemory::floats(tile, head_dim_)));
+      prepare(tile, memory);
+      for (std::size_t p = tile.coded_begin; p < tile.end; ++p) run_part(tile, p, memory);
+      finish(tile, memory);
+    });
+  }
+
+  // All tiles in memory at once, and their parts on any thread.
+  void run_parts() {
+    std::vector<std::size_t> offsets;
+    std::size_t floats = 0;
+    for (const AttendTile& tile : plan_.tiles) {
+      offsets.push_back(floats);
+      floats += TileMemory::floats(tile, head_dim_);
+    }
+    float* memory = scratch.shared.reserve(floats);
+    const auto tile_memory = [&](std::size_t t) { return TileMemory(plan_.tiles[t], head_dim_, memory + offsets[t]); };
+    cache_.pool->parallel_for(plan_.tiles.size(), [&](std::size_t t, int) { prepare(plan_.tiles[t], tile_memory(t)); });
+    cache_.pool->parallel_for(plan_.parts.size(), [&](std::size_t p, int) {
+      const std::size_t t = plan_.parts[p].tile;
+      run_part(plan_.tiles[t], p, tile_memory(t));
+    });
+    cache_.pool->parallel_for(plan_.tiles.size(), [&](std::size_t t, int) { finish(plan_.tiles[t], tile_memory(t)); });
+  }
+
+  std::size_t vector_offset(const AttendTile& tile, int row) const {
+    const std::int64_t query_head = std::int64_t{tile.head} * group_ + row % group_;
+    const std::int64_t token = tile.first + row / group_;
+    return static_cast<std::size_t>(((tile.row * queries_.dim(1) + query_head) * queries_.dim(2) + token) * head_dim_);
+  }
+
+  // Gathers the tile's queries, transforms them, and notes what each sees.
+  void prepare(const AttendTile& tile, const TileMemory& memory) const {
+    const auto width = static_cast<std::size_t>(head_dim_);
+    const std::int64_t size = cache_.rows[static_cast<std::size_t>(tile.row)].size;
+    const float* centre = keys_.centre(tile.head);
+    for (int r = 0; r < tile.rows; ++r) {
+      const float* query = queries_.data<float>() + vector_offset(tile, r);
+      const std::size_t at = static_cast<std::size_t>(r) * width;
+      std::memcpy(memory.queries + at, query, width * sizeof(float));
+      if (const RowTransform* transform = keys_.transform()) transform->apply_query_row(query, memory.coded_queries + at);
+      if (centre != nullptr) {
+        double offset = 0;
+        for (std::size_t c = 0; c < width; ++c) offset += static_cast<double>(query[c]) * static_cast<double>(centre[c]);
+        memory.key_offset[r] = static_cast<float>(offset);
+      }
+      const HistoryRange seen =
+          visible(size, lengths_[static_cast<std::size_t>(tile.row)], tile.first + r / group_, mask_);
+      memory.begin[r] = seen.begin;
+      memory.end[r] = seen.end;
+    }
+  }
+
+  void run_part(const AttendTile& tile, std::size_t part, const TileMemory& memory) const {
+    const bool coded = part < tile.exact_begin;
+    const AttendQuery query{
+        .rows = tile.rows,
+        .head_dim = head_dim_,
+        .queries = coded && keys_.transform() != nullptr ? memory.coded_queries : memory.queries,
+        .key_offset = coded && keys_.centre(tile.head) != nullptr ? memory.key_offset : nullptr,
+        .scale = scale_,
+        .begin = memory.begin,
+        .end = memory.end};
+    const TileDecoder keys = coded ? keys_.decoder(tile.head) : exact_;
+    const TileDecoder values = coded ? values_.decoder(tile.head) : exact_;
+    const AttendPartial sum = memory.partial(part - tile.coded_begin);
+
+    const HistoryRange range = plan_.parts[part].range;
+    std::array<TokenRun, kRunsAtOnce> runs;
+    for (std::int64_t token = range.begin; token < range.end;) {
+      const bool first = token == range.begin;
+      std::size_t count = 0;
+      for (; count < runs.size() && token < range.end; ++count) {
+        runs[count] = coded ? coded_run(tile, token, range.end) : exact_run(tile, token, range.end);
+        token += runs[count].count;
+      }
+      const auto rows = static_cast<std::size_t>(tile.rows), width = static_cast<std::size_t>(head_dim_);
+      const AttendPartial here = first ? sum : TileMemory::partial_at(scratch.merge.reserve(TileMemory::partial_floats(rows, width)), rows);
+      attend_runs(keys, values, {runs.data(), count}, query, here, scratch.kernel);
+      if (!first) merge_partials(sum, here, tile.rows, head_dim_);
+    }
+  }
+
+  TokenRun coded_run(const AttendTile& tile, std::int64_t token, std::int64_t end) const {
+    const BlockLayout& layout = cache_.layout;
+    const std::int64_t coded = cache_.coded(token);
+    const auto slot = static_cast<std::size_t>(coded % kPageTokens);
+    const std::uint8_t* page = cache_.rows[static_cast<std::size_t>(tile.row)].pages[cache_.page_index(coded, tile.head)];
+    return {.key_codes = page + layout.key_codes(slot),
+            .key_scales = page + layout.key_scales(slot),
+            .value_codes = page + layout.value_codes(slot),
+            .value_scales = page + layout.value_scales(slot),
+            .first = token,
+            .count = static_cast<int>(std::min(end - token, kPageTokens - static_cast<std::int64_t>(slot)))};
+  }
+
+  TokenRun exact_run(const AttendTile& tile, std::int64_t token, std::int64_t end) const {
+    const ExactTokens& exact = cache_.rows[static_cast<std::size_t>(tile.row)].exact;
+    const std::int64_t together = std::min<std::int64_t>(exact.contiguous_from(token), kPageTokens);
+    return {.key_codes = reinterpret_cast<const std::uint8_t*>(exact.keys(tile.head, token)),
+            .key_scales = nullptr,
+            .value_codes = reinterpret_cast<const std::uint8_t*>(exact.values(tile.head, token)),
+            .value_scales = nullptr,
+            .first = token,
+            .count = static_cast<int>(std::min(end - token, together))};
+  }
+
+  // The sum over parts [begin, end), in their order, in the first of them.
+  AttendPartial merged(const AttendTile& tile, std::size_t begin, std::size_t end, const TileMemory& memory) const {
+    const AttendPartial sum = memory.partial(begin - tile.coded_begin);
+    for (std::size_t p = begin + 1; p < end; ++p) {
+      merge_partials(sum, memory.partial(p - tile.coded_begin), tile.rows, head_dim_);
+    }
+    return sum;
+  }
+
+  // From the space of the value codes to that of the values.
+  void restore_values(const AttendTile& tile, const AttendPartial& sum) const {
+    const auto width = static_cast<std::size_t>(head_dim_);
+    const float* centre = values_.centre(tile.head);
+    for (std::size_t r = 0; r < static_cast<std::size_t>(tile.rows); ++r) {
+      float* out = sum.out + r * width;
+      if (const RowTransform* transform = values_.transform()) {
+        float* coded = scratch.merge.reserve(width);
+        std::memcpy(coded, out, width * sizeof(float));
+        transform->inverse_row(coded, out);
+      }
+      for (std::size_t c = 0; centre != nullptr && c < width; ++c) out[c] += sum.sum[r] * centre[c];
+    }
+  }
+
+  // Merges the parts, undoes the transform, normalizes, and writes the result.
+  void finish(const AttendTile& tile, const TileMemory& memory) const {
+    const auto width = static_cast<std::size_t>(head_dim_);
+    const bool any_coded = tile.coded_begin < tile.exact_begin, any_exact = tile.exact_begin < tile.end;
+    AttendPartial sum;
+    if (any_coded) {
+      sum = merged(tile, tile.coded_begin, tile.exact_begin, memory);
+      restore_values(tile, sum);
+    }
+    if (any_exact) {
+      const AttendPartial exact = merged(tile, tile.exact_begin, tile.end, memory);
+      if (any_coded) {
+        merge_partials(sum, exact, tile.rows, head_dim_);
+      } else {
+        sum = exact;
+      }
+    }
+    for (int r = 0; r < tile.rows; ++r) {
+      const float norm = 1.0f / sum.sum[r];
+      const float* from = sum.out + static_cast<std::size_t>(r) * width;
+      float* to = out_.data<float>() + vector_offset(tile, r);
+      for (std::size_t c = 0; c < width; ++c) to[c] = from[c] * norm;
+    }
+  }
+
+  const CacheState& cache_;
+  Tensor queries_;
+  std::vector<std::int64_t> lengths_;
+  float scale_;
+  AttentionMask mask_;
+  int head_dim_, group_;
+  CodedSide keys_, values_;
+  TileDecoder exact_;
+  AttendPlan plan_;
+  Tensor out_;
+};
+
+void check_mask(const AttentionMask& mask) {
+  if (mask.window < 0) throw ConfigError(kOperation, fmt::format("window {} is negative", mask.window));
+  if (mask.window > 0 && !mask.causal) {
+    throw ConfigError(kOperation, fmt::format("a window ({}) needs a causal mask", mask.window));
+  }
+}
+
+}  // namespace
+
+Tensor attend_history(const CacheState& cache, const Tensor& queries, std::span<const std::int64_t> lengths,
+                      float scale, const AttentionMask& mask) {
+  const KVCacheOptions& o = cache.options();
+  check_mask(mask);
+  if (!std::isfinite(scale)) throw ConfigError(kOperation, fmt::format("scale {} is not finite", scale));
+  const Tensor rows = checked_vectors(queries, o.head_dim, kOperation);
+  if (rows.dim(0) != o.batch || rows.dim(1) == 0 || rows.dim(1) % o.kv_heads != 0) {
+    throw ShapeError(kOperation, fmt::format("queries of shape {}, need [{}, a multiple of {}, new, {}]",
+                                             to_string(rows.shape()), o.batch, o.kv_heads, o.head_dim));
+  }
+  std::vector<std::int64_t> counts = row_lengths(lengths, cache.rows.size(), rows.dim(2), kOperation);
+  for (std::size_t b = 0; b < counts.size(); ++b) {
+    if (counts[b] > cache.rows[b].size) {
+      throw ShapeError(kOperation, fmt::format("{} queries on the {} tokens of row {}; append the tokens first",
+                                               counts[b], cache.rows[b].size, b));
+    }
+  }
+  if (scale == 0) scale = 1.0f / std::sqrt(static_cast<float>(o.head_dim));
+  return Attention(cache, rows, std::move(counts), scale, mask).run();
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,58 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <utility>
+#include <veloxquant/core/context.hpp>
+
+#include "cache/cache_state.hpp"
+
+namespace veloxquant {
+namespace {
+
+std::shared_ptr<const VectorQuantizer> make_method(const std::shared_ptr<const KVCacheConfig>& config, int layer, Role role,
+                                                   const std::shared_ptr<const ArtifactStore>& artifacts) {
+  MethodSpec spec = config->method(layer, role);
+  spec.options.context = std::make_shared<const QuantizationContext>(QuantizationContext{
+      .layer_name = fmt::format("layers.{}", layer), .step = 0, .config = config, .artifacts = artifacts});
+  return as_vector_quantizer(QuantizerFactory::create(spec.method, spec.options), role, config->options().head_dim);
+}
+
+}  // namespace
+
+LayerMethods make_methods(const std::shared_ptr<const KVCacheConfig>& config, int layer,
+                          const std::shared_ptr<const ArtifactStore>& artifacts) {
+  return {make_method(config, layer, Role::keys, artifacts), make_method(config, layer, Role::values, artifacts)};
+}
+
+std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
+                                             std::shared_ptr<const ArtifactStore> artifacts) {
+  const auto shared_config = std::make_shared<const KVCacheConfig>(config);
+  // Artifacts are by layer, so that with them every layer has methods of its own.
+  std::map<std::pair<Role, std::string>, std::shared_ptr<const VectorQuantizer>> made;
+  const auto method = [&](int layer, Role role) {
+    if (artifacts) return make_method(shared_config, layer, role, artifacts);
+    auto& shared = made[{role, shared_config->method(layer, role).to_string()}];
+    if (!shared) shared = make_method(shared_config, layer, role, artifacts);
+    return shared;
+  };
+  std::vector<LayerMethods> layers;
+  for (int layer = 0; layer < config.options().layers; ++layer) {
+    auto keys = method(layer, Role::keys);
+    layers.push_back({std::move(keys), method(layer, Role::values)});
+  }
+  return layers;
+}
+
+std::vector<std::unique_ptr<PackedKVCache>> make_caches(std::shared_ptr<const KVCacheConfig> config,
+                                                        std::shared_ptr<const ArtifactStore> artifacts,
+                                                        std::shared_ptr<ThreadPool> pool) {
+  std::vector<LayerMethods> methods = make_layer_methods(*config, std::move(artifacts));
+  if (!pool) pool = default_thread_pool();
+  std::vector<std::unique_ptr<PackedKVCache>> caches;
+  for (int layer = 0; layer < config->options().layers; ++layer) {
+    caches.push_back(std::make_unique<PackedKVCache>(config, layer, std::move(methods[static_cast<std::size_t>(layer)]), pool));
+  }
+  return caches;
+}
+
+}  // namespace veloxquant

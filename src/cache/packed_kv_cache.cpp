@@ -1,0 +1,148 @@
+#include <veloxquant/cache/packed_kv_cache.hpp>
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <vector>
+#include <veloxquant/core/error.hpp>
+
+#include "cache/cache_state.hpp"
+
+namespace veloxquant {
+namespace {
+
+VectorBytes bytes_of(const std::shared_ptr<const VectorQuantizer>& method, const KVCacheConfig& config, Role role) {
+  if (!method) throw ConfigError("cache", fmt::format("no method for {}", to_string(role)));
+  if (method->head_dim() != config.options().head_dim) {
+    throw ConfigError("cache", fmt::format("the method for {} is made for head_dim {}, the config says {}",
+                                           to_string(role), method->head_dim(), config.options().head_dim));
+  }
+  return {method->code_bytes(), method->scale_bytes()};
+}
+
+const KVCacheConfig& checked(const std::shared_ptr<const KVCacheConfig>& config, int layer) {
+  if (!config) throw ConfigError("cache", "no config");
+  if (layer < 0 || layer >= config->options().layers) {
+    throw ConfigError("cache", fmt::format("layer {} of a config with {} layers", layer, config->options().layers));
+  }
+  return *config;
+}
+
+std::int64_t checked_row(const CacheState& cache, int row, const char* operation) {
+  if (row < 0 || row >= cache.options().batch) {
+    throw ShapeError(operation, fmt::format("row {} of a batch of {}", row, cache.options().batch));
+  }
+  return cache.rows[static_cast<std::size_t>(row)].size;
+}
+
+}  // namespace
+
+PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer, LayerMethods methods,
+                             std::shared_ptr<ThreadPool> pool) {
+  const KVCacheConfig& settings = checked(config, layer);
+  const BlockLayout layout(bytes_of(methods.keys, settings, Role::keys), bytes_of(methods.values, settings, Role::values));
+  if (!pool) pool = default_thread_pool();
+  state_.reset(new State{{.config = std::move(config), .layer = layer, .methods = std::move(methods),
+                          .pool = std::move(pool), .layout = layout}});
+  const auto batch = static_cast<std::size_t>(settings.options().batch);
+  state_->rows.reserve(batch);
+  while (state_->rows.size() < batch) state_->rows.push_back(state_->empty_row());
+}
+
+PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer,
+                             std::shared_ptr<const ArtifactStore> artifacts, std::shared_ptr<ThreadPool> pool)
+    : PackedKVCache(config, layer, (checked(config, layer), make_methods(config, layer, artifacts)), std::move(pool)) {}
+
+PackedKVCache::~PackedKVCache() = default;
+PackedKVCache::PackedKVCache(PackedKVCache&&) noexcept = default;
+PackedKVCache& PackedKVCache::operator=(PackedKVCache&&) noexcept = default;
+
+std::pair<Tensor, Tensor> PackedKVCache::update(const Tensor& keys, const Tensor& values) {
+  append(keys, values);
+  return state();
+}
+
+std::pair<Tensor, Tensor> PackedKVCache::state() const { return decode_history(*state_); }
+
+void PackedKVCache::append(const Tensor& keys, const Tensor& values, const Tensor& positions) {
+  append_tokens(*state_, keys, values, {}, positions);
+}
+
+void PackedKVCache::append_ragged(const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
+                                  const Tensor& positions) {
+  if (lengths.empty()) throw ShapeError("append_ragged", "no lengths; give one for each row");
+  append_tokens(*state_, keys, values, lengths, positions);
+}
+
+Tensor PackedKVCache::attend(const Tensor& queries, float scale, const AttentionMask& mask) const {
+  return attend_history(*state_, queries, {}, scale, mask);
+}
+
+Tensor PackedKVCache::attend_ragged(const Tensor& queries, std::span<const std::int64_t> lengths, float scale,
+                                    const AttentionMask& mask) const {
+  if (lengths.empty()) throw ShapeError("attend_ragged", "no lengths; give one for each row");
+  return attend_history(*state_, queries, lengths, scale, mask);
+}
+
+std::int64_t PackedKVCache::size() const {
+  std::int64_t longest = 0;
+  for (const CacheRow& row : state_->rows) longest = std::max(longest, row.size);
+  return longest;
+}
+
+std::int64_t PackedKVCache::size(int row) const { return checked_row(*state_, row, "size"); }
+
+std::int64_t PackedKVCache::position(int row, std::int64_t index) const {
+  const std::int64_t size = checked_row(*state_, row, "position");
+  if (index < 0 || index >= size) {
+    throw ShapeError("position", fmt::format("token {} of row {}, which has {} tokens", index, row, size));
+  }
+  return state_->rows[static_cast<std::size_t>(row)].positions.at(index);
+}
+
+std::size_t PackedKVCache::nbytes() const {
+  std::size_t bytes = sizeof(State) + held_by(state_->rows);
+  for (const CacheRow& row : state_->rows) bytes += row.pages.nbytes() + row.positions.nbytes() + row.exact.nbytes();
+  return bytes;
+}
+
+std::int64_t PackedKVCache::coded_tokens() const {
+  std::int64_t tokens = 0;
+  for (const CacheRow& row : state_->rows) tokens += state_->coded(std::min(row.size, row.recent_begin));
+  return tokens;
+}
+
+std::size_t PackedKVCache::coded_bytes() const {
+  return static_cast<std::size_t>(coded_tokens() * state_->options().kv_heads) * state_->layout.token_bytes();
+}
+
+void PackedKVCache::trim(std::int64_t count) {
+  if (count < 0) throw ConfigError("trim", fmt::format("cannot drop {} tokens", count));
+  for (std::size_t b = 0; b < state_->rows.size(); ++b) {
+    if (state_->rows[b].size < count) {
+      throw ConfigError("trim", fmt::format("cannot drop {} tokens of row {}, which has {}", count, b,
+                                            state_->rows[b].size));
+    }
+  }
+  for (CacheRow& row : state_->rows) {
+    row.size -= count;
+    row.recent_begin = std::max(state_->options().sinks, std::min(row.recent_begin, row.size));
+    row.pages.truncate(static_cast<std::size_t>(pages_for(state_->coded(row.size)) * state_->options().kv_heads));
+    row.positions.truncate(row.size);
+  }
+}
+
+std::unique_ptr<KVCache> PackedKVCache::clone() const {
+  auto copy = std::make_unique<PackedKVCache>(state_->config, state_->layer, state_->methods, state_->pool);
+  copy->state_.reset(new State(*state_));
+  return copy;
+}
+
+void PackedKVCache::save(const std::filesystem::path& file) const { save_cache(*state_, file); }
+void PackedKVCache::load(const std::filesystem::path& file) { load_cache(*state_, file); }
+
+const KVCacheConfig& PackedKVCache::config() const noexcept { return *state_->config; }
+int PackedKVCache::layer() const noexcept { return state_->layer; }
+const LayerMethods& PackedKVCache::methods() const noexcept { return state_->methods; }
+
+}  // namespace veloxquant

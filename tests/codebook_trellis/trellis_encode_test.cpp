@@ -1,0 +1,143 @@
+// The vectorized encoder against the scalar reference, on every CPU level that this machine has.
+#define HWY_WANT_AVX3_DL
+#include <gtest/gtest.h>
+#include <hwy/highway.h>
+
+#include <cmath>
+#include <limits>
+
+#include <veloxquant/core/error.hpp>
+
+#include "codebook_trellis/trellis_samples.hpp"
+
+namespace veloxquant {
+namespace {
+
+constexpr int kLengths[] = {16, 18, 22, 64, 80, 96, 112, 128, 130, 192, 256, 600};
+
+void expect_reference_bytes(const TrellisTable& table, const std::vector<float>& z) {
+  const int n = static_cast<int>(z.size());
+  std::vector<std::uint8_t> expected(trellis_code_bytes(n, table.bits), 0x55);
+  trellis_encode_reference(table, z.data(), n, expected.data());
+  EXPECT_EQ(encoded(table, z), expected) << "bits " << table.bits << ", n " << n << ", z[0] " << z[0];
+}
+
+// Calls `check` with each CPU level switched on in turn.
+template <typename Check>
+void on_every_target(const Check& check) {
+  for (std::int64_t t = hwy::SupportedTargets() & HWY_TARGETS; t != 0; t &= t - 1) {
+    SCOPED_TRACE(hwy::TargetName(t & -t));
+    hwy::SetSupportedTargetsForTest(t & -t);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    check();
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+class TrellisBits : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Widths, TrellisBits, testing::Values(1, 2, 3, 4));
+
+TEST_P(TrellisBits, RandomVectorsGiveTheReferenceBytes) {
+  on_every_target([] {
+    std::mt19937_64 random(7);
+    for (const int n : kLengths) {
+      for (const double deviation : {0.1, 1.0, 1.0, 1.0, 2.5}) {
+        expect_reference_bytes(trellis_table(GetParam()), gaussian(n, deviation, random));
+      }
+    }
+  });
+}
+
+// Coarse inputs and a coarse table make ties the rule.
+TEST_P(TrellisBits, TiesGiveTheReferenceBytes) {
+  std::mt19937_64 random(8);
+  TrellisTable coarse{GetParam(), {}, 0};
+  for (std::size_t w = 0; w < 128; ++w) {
+    coarse.values[w] = static_cast<std::int16_t>(static_cast<int>(random() % 5) * 4096 - 2 * 4096);
+    coarse.values[255 - w] = static_cast<std::int16_t>(-coarse.values[w]);
+  }
+  on_every_target([&] {
+    for (const int n : kLengths) {
+      std::vector<float> z = gaussian(n, 1, random);
+      for (float& value : z) value = std::nearbyint(value);
+      expect_reference_bytes(coarse, z);
+    }
+  });
+}
+
+TEST_P(TrellisBits, ExtremeInputsGiveTheReferenceBytes) {
+  const TrellisTable& table = trellis_table(GetParam());
+  TrellisTable widest = table;  // the largest differences that a table may cause
+  for (std::size_t w = 0; w < 128; ++w) {
+    widest.values[w] = w % 3 == 0 ? 16383 : -16383;
+    widest.values[255 - w] = static_cast<std::int16_t>(-widest.values[w]);
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  on_every_target([&] {
+    for (const int n : kLengths) {
+      for (const float level : {0.0F, 1e-30F, 0.5F, 1.0F / 8192, 3.0F / 8192, 4.0F, 1e30F, -1e30F, kInfinity,
+                                std::numeric_limits<float>::quiet_NaN()}) {
+        std::vector<float> z(static_cast<std::size_t>(n), level);
+        expect_reference_bytes(table, z);
+        expect_reference_bytes(widest, z);
+        for (std::size_t t = 0; t < z.size(); t += 2) z[t] = -z[t];
+        expect_reference_bytes(table, z);
+        expect_reference_bytes(widest, z);
+        for (std::size_t t = 0; t < z.size(); t += 3) z[t] = 0;
+        expect_reference_bytes(table, z);
+      }
+    }
+  });
+}
+
+// Huge inputs must not wash out the search: the code is as good as that of the same inputs limited to 4.
+TEST_P(TrellisBits, HugeInputsKeepTheirSigns) {
+  const TrellisTable& table = trellis_table(GetParam());
+  std::mt19937_64 random(9);
+  std::vector<float> z(128);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    const float constant = repeat % 2 == 0 ? 1e30F : -1e30F;
+    for (float& value : z) value = repeat < 4 || random() % 2 == 0 ? constant : -constant;
+    const std::vector<float> y = decoded(table, encoded(table, z), 128);
+    int kept = 0;
+    for (std::size_t t = 0; t < z.size(); ++t) kept += (z[t] > 0) == (y[t] > 0) ? 1 : 0;
+    EXPECT_GE(kept, repeat < 4 || table.bits > 1 ? 127 : 115) << repeat;
+  }
+}
+
+TEST_P(TrellisBits, UnusedBitsAreZero) {
+  const TrellisTable& table = trellis_table(GetParam());
+  std::mt19937_64 random(10);
+  for (const int n : {18, 22, 130}) {
+    const std::vector<std::uint8_t> codes = encoded(table, gaussian(n, 1, random));
+    const int spare = static_cast<int>(codes.size()) * 8 - n * table.bits;
+    ASSERT_GE(spare, 0);
+    ASSERT_LT(spare, 8);
+    EXPECT_EQ(codes.back() >> (8 - spare), 0) << n;
+  }
+}
+
+TEST(Trellis, SizesAreCeilings) {
+  EXPECT_EQ(trellis_code_bytes(128, 2), 32U);
+  EXPECT_EQ(trellis_code_bytes(18, 1), 3U);
+  EXPECT_EQ(trellis_code_bytes(18, 3), 7U);
+  EXPECT_EQ(trellis_code_bytes(16, 4), 8U);
+}
+
+TEST(Trellis, RefusesWhatItCannotCode) {
+  EXPECT_THROW(trellis_table(0), ConfigError);
+  EXPECT_THROW(trellis_table(5), ConfigError);
+  const std::vector<float> z(1 << 17);
+  std::vector<std::uint8_t> codes(1 << 17);
+  for (const int n : {-2, 0, 14, 17, 65538}) {
+    EXPECT_THROW(trellis_encode(trellis_table(2), z.data(), n, codes.data()), ShapeError) << n;
+    EXPECT_THROW(trellis_encode_reference(trellis_table(2), z.data(), n, codes.data()), ShapeError) << n;
+  }
+  TrellisTable table = trellis_table(2);
+  table.bits = 5;
+  EXPECT_THROW(trellis_encode(table, z.data(), 128, codes.data()), ConfigError);
+}
+
+}  // namespace
+}  // namespace veloxquant
