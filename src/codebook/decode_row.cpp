@@ -28,18 +28,22 @@ unsigned code_at(const CodeSpec& spec, const std::uint8_t* codes, int c) {
 float scale_at(const std::uint8_t* scales, int index) { return to_f32(load<f16>(scales, index)); }
 
 void decode_integer(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
-  for (int c = 0; c < spec.head_dim; ++c) {
-    const unsigned u = code_at(spec, codes, c);
-    const int q = spec.bits == 8 ? static_cast<std::int8_t>(u) : static_cast<int>(u) - 8;
-    x[c] = scale_at(scales, c / spec.group) * static_cast<float>(q);
+  for (int begin = 0; begin < spec.head_dim; begin += spec.group) {
+    const float scale = scale_at(scales, begin / spec.group);
+    for (int c = begin; c < begin + spec.group; ++c) {
+      const unsigned u = code_at(spec, codes, c);
+      const int q = spec.bits == 8 ? static_cast<std::int8_t>(u) : static_cast<int>(u) - 8;
+      x[c] = scale * static_cast<float>(q);
+    }
   }
 }
 
 void decode_affine(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
   const int groups = spec.head_dim / spec.group;
-  for (int c = 0; c < spec.head_dim; ++c) {
-    const int g = c / spec.group;
-    x[c] = scale_at(scales, g) * static_cast<float>(code_at(spec, codes, c)) + scale_at(scales, groups + g);
+  for (int g = 0; g < groups; ++g) {
+    const float scale = scale_at(scales, g), bias = scale_at(scales, groups + g);
+    for (int c = g * spec.group; c < (g + 1) * spec.group; ++c)
+      x[c] = scale * static_cast<float>(code_at(spec, codes, c)) + bias;
   }
 }
 

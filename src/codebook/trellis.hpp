@@ -7,8 +7,8 @@
 // choice of k bits acts on 8 / k elements. This is the bitshift trellis of QTIP (arXiv 2406.11235) with one
 // value a state and no stored start state: the stream bites its own tail.
 //
-// At n = 128 on the unit sphere the relative squared error is .281 / .077 / .021 / .0058 for 1 / 2 / 3 / 4
-// bits, 1.0 to 1.9 dB below the best scalar quantizer and worth .16 to .31 bit.
+// At n = 128 on the unit sphere the relative squared error is .277 / .0740 / .0197 / .0053 for 1 / 2 / 3 / 4
+// bits, 1.15 to 2.45 dB below the Lloyd-Max scalar quantizer.
 #pragma once
 
 #include <array>

@@ -21,8 +21,7 @@ inline constexpr int kRenormalizeEvery = 8;
 inline constexpr std::uint16_t kUnreachable = 0xFFFF;
 
 // Elements on each side of the seam that the first pass looks at. A choice of k bits acts on 8 / k elements,
-// yet the best path settles slowly: half of each length below costs 1 % more distortion at 1 bit and .3 % at
-// 4 bits.
+// yet the best path settles slowly: half of each length costs .4 to 1 % more distortion.
 inline int seam_reach(int bits, int n) {
   constexpr std::array kReach = {96, 48, 32, 24};
   return std::min(n / 2, kReach[static_cast<std::size_t>(bits - 1)]);

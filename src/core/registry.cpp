@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <veloxquant/core/cpu.hpp>
 #include <veloxquant/core/error.hpp>
 
 #include "quantizers/builtin.hpp"
@@ -118,6 +119,7 @@ std::vector<std::string> QuantizerRegistry::names() {
 }
 
 std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& name, const QuantizerOptions& options) {
+  cpu_level();  // a level pinned by the environment takes effect before the first kernel runs
   const Entry found = entry(name);
   const MethodInfo& info = found.info;
   if (!info.bits.empty() && std::find(info.bits.begin(), info.bits.end(), options.bits) == info.bits.end()) {

@@ -30,25 +30,12 @@ Arithmetic choose(Arithmetic asked, const ModelConfig& config, const ShardedSafe
 
 DType element_type(Arithmetic arithmetic) { return arithmetic == Arithmetic::bf16 ? DType::bf16 : DType::f32; }
 
-// Takes the new tokens back when a forward pass throws on its way through the layers.
-class Rollback {
- public:
-  Rollback(LayerCaches caches, std::int64_t size) : caches_(caches), size_(size) {}
-  ~Rollback() {
-    if (done_) return;
-    for (const auto& cache : caches_) {
-      if (const std::int64_t added = cache->size() - size_; added > 0) cache->trim(added);
-    }
+// Drops what was appended beyond `size` tokens.
+void trim_to(LayerCaches caches, std::int64_t size) {
+  for (const auto& cache : caches) {
+    if (const std::int64_t added = cache->size() - size; added > 0) cache->trim(added);
   }
-  Rollback(const Rollback&) = delete;
-  Rollback& operator=(const Rollback&) = delete;
-  void keep() { done_ = true; }
-
- private:
-  LayerCaches caches_;
-  std::int64_t size_;
-  bool done_ = false;
-};
+}
 
 std::uint32_t most_probable(const Tensor& logits) {
   const auto row = logits.span<float>();
@@ -164,9 +151,13 @@ Tensor Decoder::forward_hidden(std::span<const std::uint32_t> tokens, LayerCache
   state_->check_tokens(tokens);
   state_->check_caches(caches);
   const std::int64_t size = caches[0]->size(), count = std::ssize(tokens);
-  Rollback rollback(caches, size);
-  const Tensor hidden = state_->transformer.run(tokens, size, caches, options.observer);
-  rollback.keep();
+  Tensor hidden;
+  try {
+    hidden = state_->transformer.run(tokens, size, caches, options.observer);
+  } catch (...) {
+    trim_to(caches, size);
+    throw;
+  }
   const std::int64_t from_end = options.first_row < 0 ? count : 0;
   const std::int64_t first = std::clamp<std::int64_t>(options.first_row + from_end, 0, count);
   return state_->transformer.final_norm(hidden.slice(0, first, count));

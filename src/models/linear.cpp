@@ -112,6 +112,7 @@ LinearEngine::~LinearEngine() = default;
 
 void LinearEngine::apply(const float* x, std::int64_t rows, std::span<const Linear* const> layers,
                          std::span<float* const> outputs) {
+  if (rows == 0) return;
   if (rows <= static_cast<std::int64_t>(kGemvRows)) {
     state_->few(x, rows, layers, outputs);
   } else {

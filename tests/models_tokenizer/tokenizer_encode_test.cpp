@@ -156,9 +156,9 @@ TEST(PostProcessor, TemplatesSurroundTheText) {
                           {"single", Json::array({special("<s>"), special("x"), text, special("</s>")})},
                           {"pair", Json::array()},
                           {"special_tokens",
-                           {{"<s>", {{"id", "<s>"}, {"ids", {256}}, {"tokens", {"<s>"}}}},
+                           {{"<s>", {{"id", "<s>"}, {"ids", Json::array({256})}, {"tokens", {"<s>"}}}},
                             {"x", {{"id", "x"}, {"ids", {7, 8}}, {"tokens", {"a", "b"}}}},
-                            {"</s>", {{"id", "</s>"}, {"ids", {257}}, {"tokens", {"</s>"}}}}}}};
+                            {"</s>", {{"id", "</s>"}, {"ids", Json::array({257})}, {"tokens", {"</s>"}}}}}}};
   const Ids expected = {256, 7, 8, byte_id('a'), 257};
   file["post_processor"] = processor;
   EXPECT_EQ(parse(file).encode_with_special("a"), expected);

@@ -35,7 +35,7 @@ void expect_refusals(const std::vector<Change>& changes) {
   for (const auto& [pointer, value, named] : changes) {
     SCOPED_TRACE(std::string(pointer) + " = " + value.dump().substr(0, 200));
     Json file = small_tokenizer({{"a", "b"}});
-    file["added_tokens"] = {added("<t>", 300, true)};
+    file["added_tokens"] = Json::array({added("<t>", 300, true)});
     file[Json::json_pointer(pointer)] = value;
     expect_refusal<Expected>(file.dump(), named);
   }
@@ -55,7 +55,9 @@ TEST(Refusals, WhatIsNotServedIsNamed) {
       {"/model/end_of_word_suffix", "</w>", "</w>"},
       {"/model/continuing_subword_prefix", "##", "##"},
       {"/normalizer", {{"type", "NFKC"}}, "NFKC"},
-      {"/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "Prepend"}}}}}, "Prepend"},
+      {"/normalizer",
+       {{"type", "Sequence"}, {"normalizers", Json::array({{{"type", "Prepend"}}})}},
+       "Prepend"},
       {"/pre_tokenizer", nullptr, "no ByteLevel"},
       {"/pre_tokenizer", metaspace, "Metaspace"},
       {"/pre_tokenizer", split("a"), "no ByteLevel"},
@@ -78,7 +80,7 @@ TEST(Refusals, WhatIsNotServedIsNamed) {
 
 TEST(Refusals, DamageIsNamed) {
   const Json no_sequence = {{"type", "TemplateProcessing"},
-                            {"single", {{{"SpecialToken", {{"id", "<x>"}}}}}},
+                            {"single", Json::array({{{"SpecialToken", {{"id", "<x>"}}}}})},
                             {"special_tokens", Json::object()}};
   expect_refusals<ModelError>({
       {"/model", 7, "model is 7"},
@@ -95,7 +97,7 @@ TEST(Refusals, DamageIsNamed) {
       {"/model/merges", 3, "model.merges is 3"},
       {"/model/merges/0", "ab", "not two pieces"},
       {"/model/merges/0", "a b c", "not two pieces"},
-      {"/model/merges/0", {"a"}, "has 1 pieces"},
+      {"/model/merges/0", Json::array({"a"}), "has 1 pieces"},
       {"/model/merges/0", {"a", 5}, "is 5"},
       {"/model/merges/0", {"zz", "a"}, "needs the piece \"zz\""},
       {"/model/merges/0", {"a", "c"}, "needs the piece \"ac\""},
@@ -131,7 +133,7 @@ TEST(Refusals, TemplatesNameKnownIds) {
   Json file = small_tokenizer();
   file["post_processor"] = {{"type", "TemplateProcessing"},
                             {"single", {{{"SpecialToken", {{"id", "x"}}}}, {{"Sequence", {{"id", "A"}}}}}},
-                            {"special_tokens", {{"x", {{"id", "x"}, {"ids", {999}}}}}}};
+                            {"special_tokens", {{"x", {{"id", "x"}, {"ids", Json::array({999})}}}}}};
   expect_refusal<ConfigError>(file.dump(), "999");
 }
 
@@ -140,7 +142,7 @@ RC_GTEST_PROP(Refusals, DamagedBytesAreTypedErrors, ()) {
   static const std::string whole = [] {
     Json file = small_tokenizer({{"a", "b"}, {"ab", "c"}});
     file["pre_tokenizer"] = sequence({split(R"(\p{L}+|\s+(?!\S)|[^\r\n]{1,3})"), byte_level(false, true)});
-    file["added_tokens"] = {added("<t>", 300, true)};
+    file["added_tokens"] = Json::array({added("<t>", 300, true)});
     return file.dump();
   }();
   std::string file = whole;

@@ -1,0 +1,115 @@
+// The command as a person uses it: output on stdout, messages on stderr, exit codes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kDemo = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+
+struct Run {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+Run veloxquant(const std::string& arguments) {
+  const auto errors = std::filesystem::path(testing::TempDir()) / ("veloxquant_cli_" + std::to_string(getpid()));
+  const std::string line = std::string(VELOXQUANT_COMMAND) + " " + arguments + " 2>" + errors.string();
+  Run run;
+  FILE* pipe = popen(line.c_str(), "r");
+  std::array<char, 4096> buffer;
+  while (const std::size_t n = fread(buffer.data(), 1, buffer.size(), pipe)) run.out.append(buffer.data(), n);
+  const int status = pclose(pipe);
+  run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  std::ifstream stream(errors);
+  run.err.assign(std::istreambuf_iterator<char>(stream), {});
+  std::filesystem::remove(errors);
+  return run;
+}
+
+TEST(Command, HelpAndVersion) {
+  const Run help = veloxquant("--help");
+  EXPECT_EQ(help.exit_code, 0);
+  for (const char* word : {"benchmark", "plan", "list", "inspect", "doctor"}) EXPECT_THAT(help.out, HasSubstr(word));
+  EXPECT_EQ(veloxquant("--version").exit_code, 0);
+}
+
+TEST(Command, UsageErrorsAreOne) {
+  for (const char* arguments : {"", "nothing", "list --colour", "plan", "list --format xml"}) {
+    const Run run = veloxquant(arguments);
+    EXPECT_EQ(run.exit_code, 1) << arguments;
+    EXPECT_EQ(run.out, "") << arguments;
+    EXPECT_NE(run.err, "") << arguments;
+  }
+}
+
+TEST(Command, ListNamesEveryMethod) {
+  const Run table = veloxquant("list");
+  EXPECT_EQ(table.exit_code, 0);
+  const Run json = veloxquant("list --format json");
+  ASSERT_EQ(json.exit_code, 0);
+  const auto parsed = nlohmann::json::parse(json.out);
+  EXPECT_EQ(parsed["schema"], "veloxquant.list/1");
+  for (const auto& method : parsed["methods"]) {
+    EXPECT_THAT(table.out, HasSubstr(method["name"].get<std::string>()));
+    EXPECT_EQ(method["bits"].size(), method["bits_per_element"].size());
+  }
+}
+
+TEST(Command, PlanCountsBytes) {
+  // 6 layers, 2 KV heads of 64: turboquant_mse at 4 bits takes 32 + 2 bytes for a key and as many for a value.
+  const Run run = veloxquant(std::string("plan --format json --memory 1M --method turboquant_mse:4 --model ") + kDemo);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["bytes_per_token"], 6 * 2 * 2 * (32 + 2));
+  EXPECT_EQ(json["fp16_bytes_per_token"], 6 * 2 * 2 * 128);
+  const auto longest = json["longest_context"].get<std::int64_t>();
+  EXPECT_LE(longest * 816, 1 << 20);
+  EXPECT_EQ(longest % 64, 0);
+  EXPECT_GT((longest + 64) * 816, 1 << 20);
+}
+
+TEST(Command, InspectShowsAndRefuses) {
+  const Run weights = veloxquant(std::string("inspect ") + kDemo + "/model.safetensors");
+  EXPECT_EQ(weights.exit_code, 0);
+  EXPECT_THAT(weights.out, HasSubstr("model.embed_tokens.weight"));
+  const Run missing = veloxquant("inspect /nonexistent/file.safetensors");
+  EXPECT_EQ(missing.exit_code, 4);
+  EXPECT_THAT(missing.err, HasSubstr("/nonexistent/file.safetensors"));
+  const Run text = veloxquant(std::string("inspect ") + kDemo + "/config.json");
+  EXPECT_EQ(text.exit_code, 2);
+}
+
+TEST(Command, RefusalsNameTheValue) {
+  const Run method = veloxquant(std::string("plan --method turbo --model ") + kDemo);
+  EXPECT_EQ(method.exit_code, 2);
+  EXPECT_THAT(method.err, HasSubstr("turbo"));
+  EXPECT_THAT(method.err, HasSubstr("turboquant_mse"));
+  const Run bits = veloxquant(std::string("plan --method trellis --bits 7 --model ") + kDemo);
+  EXPECT_EQ(bits.exit_code, 2);
+  EXPECT_THAT(bits.err, HasSubstr("7"));
+}
+
+TEST(Command, DoctorFindsThisMachineGood) {
+  const Run run = veloxquant("doctor");
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  EXPECT_THAT(run.out, HasSubstr("all good"));
+}
+
+TEST(Command, PinnedLevelIsReportedAndUnknownOnesRefused) {
+  EXPECT_THAT(veloxquant("list").out, HasSubstr("CPU level"));
+  const std::string line = std::string("VELOXQUANT_CPU=PDP11 ") + VELOXQUANT_COMMAND + " list >/dev/null 2>&1";
+  const int status = std::system(line.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 4);
+}
+
+}  // namespace
