@@ -38,9 +38,10 @@ std::string significant(std::optional<double> value) {
 
 std::string speed(const std::optional<Spread>& s) {
   if (!s) return kMissing;
-  const double half = (s->max - s->min) / 2;
   const int digits = s->median < 100 ? 1 : 0;
-  return fmt::format("{:.{}f} +-{:.{}f}", s->median, digits, half, digits);
+  const std::string median_speed = fmt::format("{:.{}f}", s->median, digits);
+  if (s->max == s->min) return median_speed;
+  return fmt::format("{} +-{:.{}f}", median_speed, (s->max - s->min) / 2, digits);
 }
 
 std::string bits(const MethodResult& r) {
@@ -137,6 +138,10 @@ std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
   for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
+  notes.emplace_back(
+      "How to read",
+      "+- is the standard error of a KL and half the range of a speed's runs; MB are millions of "
+      "bytes; attn error is relative, squared, a mean over the layers");
   notes.emplace_back("Model", listed(report.model));
   notes.emplace_back("Settings", listed(report.settings));
   notes.emplace_back("Environment", listed(report.environment));

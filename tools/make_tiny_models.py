@@ -15,7 +15,7 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import (AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 SHAPE = dict(vocab_size=50, hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
@@ -71,7 +71,8 @@ def main():
         folder = target / name
         model.to(dtype).save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
-        model = model.to(torch.float32).eval()
+        # Read again, because to() has rounded the rotary frequencies with the weights.
+        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
         tokens = torch.randint(0, config.vocab_size, (1, TOKENS), generator=generator)
         with torch.no_grad():
             logits = model(tokens).logits[0]

@@ -17,6 +17,8 @@
 #define VELOXQUANT_ATTENTION_FEW_ROWS_INL
 #endif
 
+#include <hwy/cache_control.h>
+
 #include "attention/attend_run.hpp"
 #include "attention/few_rows_products-inl.hpp"
 #include "attention/few_rows_softmax-inl.hpp"
@@ -66,16 +68,18 @@ HWY_INLINE void add_group(const FewRowsGroup& group, const float* tile, std::siz
   }
 }
 
-// Asks for the lines of a later tile; without it, loops this slow leave the memory idle between their misses.
-HWY_INLINE void prefetch(const std::uint8_t* bytes, std::size_t count) {
-  for (std::size_t i = 0; i < count; i += 64) __builtin_prefetch(bytes + i, 0, 2);
-}
-
+// Asks for the codes and scales of a tile. Kernels ask one tile ahead, which is the time that a line takes to
+// come; whole runs ahead would fill the queues of a CPU that sees the streams by itself.
 HWY_INLINE void prefetch_tile(const TileReader& reader, const std::uint8_t* codes, const std::uint8_t* scales,
                               int first, int count) {
-  const auto begin = static_cast<std::size_t>(first), tokens = static_cast<std::size_t>(count);
-  if (codes != nullptr) prefetch(codes + begin * reader.code_bytes(), tokens * reader.code_bytes());
-  if (scales != nullptr) prefetch(scales + begin * reader.scale_bytes(), tokens * reader.scale_bytes());
+  const auto ask = [](const std::uint8_t* bytes, std::size_t size) {
+    for (std::size_t i = 0; i < size; i += 64) hwy::Prefetch(bytes + i);
+  };
+  if (count == 0) return;
+  reader.skip(codes, scales, first);
+  const auto tokens = static_cast<std::size_t>(count);
+  ask(codes, tokens * reader.code_bytes());
+  ask(scales, tokens * reader.scale_bytes());
 }
 
 class FewRows {
@@ -94,22 +98,30 @@ class FewRows {
     }
   }
 
-  // `next` is the run after this one, if any, which is asked for meanwhile.
+  // `next` is the run after this one, if any.
   void attend(const TokenRun& run, const TokenRun& next) {
     load_token_factors(keys_.vector_scale() ? run.key_scales : nullptr, run.count, query_.scale,
                        key_factors_);
     load_token_factors(values_.vector_scale() ? run.value_scales : nullptr, run.count, 1.0f, value_factors_);
     for (int t = 0; t < run.count; t += kTileTokens) {
-      const int here = tokens_at(run, t);
-      prefetch_tile(keys_, next.key_codes, next.key_scales, t, tokens_at(next, t));
+      const int here = tokens_at(run, t), then = tokens_at(run, t + kTileTokens);
+      if (then > 0) {
+        prefetch_tile(keys_, run.key_codes, run.key_scales, t + kTileTokens, then);
+      } else {
+        prefetch_tile(values_, run.value_codes, run.value_scales, 0, tokens_at(run, 0));
+      }
       keys_.read(run.key_codes, run.key_scales, t, here, tile_);
       for (int g = 0; g < count_; ++g) score_group(groups_[g], tile_, stride_, t, here);
     }
     for (int g = 0; g < count_; ++g)
       weigh_group(groups_[g], query_, run, stride_, key_factors_, value_factors_);
     for (int t = 0; t < run.count; t += kTileTokens) {
-      const int here = tokens_at(run, t);
-      prefetch_tile(values_, next.value_codes, next.value_scales, t, tokens_at(next, t));
+      const int here = tokens_at(run, t), then = tokens_at(run, t + kTileTokens);
+      if (then > 0) {
+        prefetch_tile(values_, run.value_codes, run.value_scales, t + kTileTokens, then);
+      } else {
+        prefetch_tile(keys_, next.key_codes, next.key_scales, 0, tokens_at(next, 0));
+      }
       values_.read(run.value_codes, run.value_scales, t, here, tile_);
       for (int g = 0; g < count_; ++g) add_group(groups_[g], tile_, stride_, t, here);
     }

@@ -42,9 +42,9 @@ HWY_INLINE void load_token_factors(const std::uint8_t* scales, int count, float 
   }
 }
 
-// exp(x) for x <= 0, to 2e-7 of the result; 0 below -87, where the result would leave the normal numbers.
-// x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first with so few bits that n times it is
-// exact.
+// exp(x) for x <= 0, to 2e-7 of the result; 0 below -87, where the result would leave the normal numbers; NaN
+// for NaN. x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first with so few bits that n times it
+// is exact.
 HWY_INLINE FloatVector exp_not_above_zero(FloatVector x) {
   const Floats d;
   const hn::RebindToSigned<Floats> di;
@@ -59,8 +59,9 @@ HWY_INLINE FloatVector exp_not_above_zero(FloatVector x) {
   y = hn::MulAdd(y, r, hn::Set(d, 1.6666665459e-1f));
   y = hn::MulAdd(y, r, hn::Set(d, 5.0000001201e-1f));
   y = hn::Add(hn::MulAdd(hn::Mul(r, r), y, r), hn::Set(d, 1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(di, rounded));
-  return hn::IfThenZeroElse(too_low, hn::BitCast(d, hn::Add(hn::BitCast(di, y), exponent)));
+  const auto exponent = hn::Add(hn::ConvertTo(di, rounded), hn::Set(di, 127));
+  const auto power = hn::BitCast(d, hn::ShiftLeft<23>(exponent));
+  return hn::IfThenZeroElse(too_low, hn::Mul(y, power));
 }
 
 }  // namespace HWY_NAMESPACE

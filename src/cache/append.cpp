@@ -44,7 +44,8 @@ Vectors check_vectors(const CacheState& cache, const Tensor& x, const char* what
 
 // Positions of the new tokens of each row, which grow along the row; by default they count on.
 std::vector<std::vector<std::int64_t>> check_positions(const CacheState& cache, const Tensor& given,
-                                                       std::span<const std::int64_t> lengths, std::int64_t count) {
+                                                       std::span<const std::int64_t> lengths,
+                                                       std::int64_t count) {
   std::optional<Tensor> table;
   if (given.defined()) {
     if (given.dtype() != DType::i64) {
@@ -52,8 +53,8 @@ std::vector<std::vector<std::int64_t>> check_positions(const CacheState& cache, 
     }
     const auto batch = static_cast<std::int64_t>(lengths.size());
     if (given.shape() != Shape{count} && given.shape() != Shape{batch, count}) {
-      throw ShapeError(kOperation, fmt::format("positions of shape {}, need [{}] or [{}, {}]", to_string(given.shape()),
-                                               count, batch, count));
+      throw ShapeError(kOperation, fmt::format("positions of shape {}, need [{}] or [{}, {}]",
+                                               to_string(given.shape()), count, batch, count));
     }
     table = given.contiguous();
   }
@@ -62,13 +63,15 @@ std::vector<std::vector<std::int64_t>> check_positions(const CacheState& cache, 
     std::int64_t next = cache.rows[b].positions.next(cache.rows[b].size);
     positions[b].reserve(static_cast<std::size_t>(lengths[b]));
     const std::int64_t* row = nullptr;
-    if (table) row = table->data<std::int64_t>() + (table->rank() == 2 ? static_cast<std::int64_t>(b) * count : 0);
+    if (table)
+      row = table->data<std::int64_t>() + (table->rank() == 2 ? static_cast<std::int64_t>(b) * count : 0);
     for (std::int64_t i = 0; i < lengths[b]; ++i) {
       const std::int64_t position = row != nullptr ? row[i] : next;
       if (position < next || position == INT64_MAX) {
-        throw ConfigError(kOperation, fmt::format("position {} of new token {} in row {}, must be at least {} and below "
-                                                  "2^63 - 1: positions grow along a row",
-                                                  position, i, b, next));
+        throw ConfigError(kOperation,
+                          fmt::format("position {} of new token {} in row {}, must be at least {} and below "
+                                      "2^63 - 1: positions grow along a row",
+                                      position, i, b, next));
       }
       positions[b].push_back(position);
       next = position + 1;
@@ -92,8 +95,8 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   return input;
 }
 
-// The pages that an append writes to, in one row. A last page that is partly filled and not shared is written in place,
-// behind what is read; every other page is in `fresh` until it is published.
+// The pages that an append writes to, in one row. A last page that is partly filled and not shared is written
+// in place, behind what is read; every other page is in `fresh` until it is published.
 struct StagedPages {
   std::size_t begin;                   // index in the row's list of targets[0]
   std::vector<std::uint8_t*> targets;  // of pages begin, begin + 1, ... of the row
@@ -102,7 +105,8 @@ struct StagedPages {
 
 StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64_t length) {
   const std::int64_t coded = cache.coded(row.size), coded_after = cache.coded(row.size + length);
-  StagedPages staged{.begin = cache.page_index(coded, 0), .targets = {}, .fresh = PageList(cache.layout.bytes())};
+  StagedPages staged{
+      .begin = cache.page_index(coded, 0), .targets = {}, .fresh = PageList(cache.layout.bytes())};
   if (coded == coded_after) return staged;
   const std::size_t end = cache.page_index(coded_after - 1, cache.options().kv_heads - 1) + 1;
   for (std::size_t i = staged.begin; i < end; ++i) {
@@ -142,9 +146,11 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
     std::int64_t token = std::max<std::int64_t>(0, cache.options().sinks - size);  // before it: new sinks
     for (std::size_t target = 0; token < input.lengths[b]; target += static_cast<std::size_t>(heads)) {
       const auto slot = static_cast<int>(cache.coded(size + token) % kPageTokens);
-      const auto count = static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
+      const auto count =
+          static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
       for (int h = 0; h < heads; ++h) {
-        items.push_back({static_cast<int>(b), h, token, slot, count, staged[b].targets[target + static_cast<std::size_t>(h)]});
+        items.push_back({static_cast<int>(b), h, token, slot, count,
+                         staged[b].targets[target + static_cast<std::size_t>(h)]});
       }
       token += count;
     }
@@ -158,7 +164,8 @@ void code(const CacheState& cache, const NewTokens& input, const CodingItem& ite
   cache.methods.keys->encode_rows(input.keys.at(item.row, item.head, item.token), count, item.head,
                                   item.page + layout.key_codes(slot), item.page + layout.key_scales(slot));
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
-                                    item.page + layout.value_codes(slot), item.page + layout.value_scales(slot));
+                                    item.page + layout.value_codes(slot),
+                                    item.page + layout.value_scales(slot));
 }
 
 // Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.
@@ -178,22 +185,23 @@ void publish_exact(const CacheState& cache, CacheRow& row, int b, const NewToken
 
 }  // namespace
 
-std::vector<std::int64_t> row_lengths(std::span<const std::int64_t> lengths, std::size_t rows, std::int64_t count,
-                                      const char* operation) {
+std::vector<std::int64_t> row_lengths(std::span<const std::int64_t> lengths, std::size_t rows,
+                                      std::int64_t count, const char* operation) {
   if (lengths.empty()) return std::vector<std::int64_t>(rows, count);
   if (lengths.size() != rows) {
     throw ShapeError(operation, fmt::format("{} lengths for {} rows", lengths.size(), rows));
   }
   for (std::size_t b = 0; b < rows; ++b) {
     if (lengths[b] < 0 || lengths[b] > count) {
-      throw ShapeError(operation, fmt::format("length {} of row {}, must be from 0 to {}", lengths[b], b, count));
+      throw ShapeError(operation,
+                       fmt::format("length {} of row {}, must be from 0 to {}", lengths[b], b, count));
     }
   }
   return {lengths.begin(), lengths.end()};
 }
 
-void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
-                   const Tensor& positions) {
+void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
+                   std::span<const std::int64_t> lengths, const Tensor& positions) {
   const NewTokens input = check_input(cache, keys, values, lengths, positions);
 
   std::vector<StagedPages> staged;

@@ -1,13 +1,14 @@
 // attend(): queries against the history as it is stored.
 //
-// A tile's queries are transformed once, its parts give partial softmax sums, and the sum over the coded parts is
-// transformed back once per query:
+// A tile's queries are transformed once, its parts give partial softmax sums, and the sum over the coded
+// parts is transformed back once per query:
 //
 //     score(j) = <T_k q, code_k(j)> + <q, centre_k>            coded tokens
-//     out      = (T_v^-1 sum_j w_j code_v(j) + W centre_v  +  sum_exact w_j v_j) / (W + W_exact),   W = sum_j w_j
+//     out      = (T_v^-1 sum_j w_j code_v(j) + W centre_v  +  sum_exact w_j v_j) / (W + W_exact),   W = sum_j
+//     w_j
 //
-// Tiles of prefill are computed from first to last by one thread each; the parts of few tiles (decoding) are shared
-// out and merged in their order afterwards. Both do the same operations in the same order.
+// Tiles of prefill are computed from first to last by one thread each; the parts of few tiles (decoding) are
+// shared out and merged in their order afterwards. Both do the same operations in the same order.
 
 #include <fmt/format.h>
 
@@ -38,7 +39,8 @@ thread_local ThreadScratch scratch;
 // The keys or the values of coded tokens as the kernels see them.
 class CodedSide {
  public:
-  explicit CodedSide(const VectorQuantizer& method) : method_(&method), in_code_space_(method.code_spec() != nullptr) {
+  explicit CodedSide(const VectorQuantizer& method)
+      : method_(&method), in_code_space_(method.code_spec() != nullptr) {
     if (in_code_space_) decoder_ = tile_decoder(*method.code_spec());
   }
   TileDecoder decoder(int head) const { return in_code_space_ ? decoder_ : tile_decoder(*method_, head); }
@@ -76,7 +78,9 @@ class TileMemory {
   AttendPartial partial(std::size_t index) const {
     return partial_at(partials_ + index * partial_floats(rows_, width_), rows_);
   }
-  static std::size_t partial_floats(std::size_t rows, std::size_t width) { return 2 * aligned(rows) + aligned(rows * width); }
+  static std::size_t partial_floats(std::size_t rows, std::size_t width) {
+    return 2 * aligned(rows) + aligned(rows * width);
+  }
   static AttendPartial partial_at(float* memory, std::size_t rows) {
     return {.max = memory, .sum = memory + aligned(rows), .out = memory + 2 * aligned(rows)};
   }
@@ -102,11 +106,13 @@ class Attention {
         group_(static_cast<int>(queries_.dim(1)) / cache.options().kv_heads),
         keys_(*cache.methods.keys),
         values_(*cache.methods.values),
-        exact_(tile_decoder(CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),
+        exact_(tile_decoder(
+            CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),
         plan_(plan_attention(cache, lengths_, group_, mask)) {}
 
   Tensor run() {
-    const bool all = std::all_of(lengths_.begin(), lengths_.end(), [&](std::int64_t n) { return n == queries_.dim(2); });
+    const bool all =
+        std::all_of(lengths_.begin(), lengths_.end(), [&](std::int64_t n) { return n == queries_.dim(2); });
     out_ = all ? Tensor::empty(queries_.shape(), DType::f32) : Tensor::zeros(queries_.shape(), DType::f32);
     if (plan_.split && cache_.pool->threads() > 1) {
       run_parts();
@@ -137,19 +143,24 @@ class Attention {
       floats += TileMemory::floats(tile, head_dim_);
     }
     float* memory = scratch.shared.reserve(floats);
-    const auto tile_memory = [&](std::size_t t) { return TileMemory(plan_.tiles[t], head_dim_, memory + offsets[t]); };
-    cache_.pool->parallel_for(plan_.tiles.size(), [&](std::size_t t, int) { prepare(plan_.tiles[t], tile_memory(t)); });
+    const auto tile_memory = [&](std::size_t t) {
+      return TileMemory(plan_.tiles[t], head_dim_, memory + offsets[t]);
+    };
+    cache_.pool->parallel_for(plan_.tiles.size(),
+                              [&](std::size_t t, int) { prepare(plan_.tiles[t], tile_memory(t)); });
     cache_.pool->parallel_for(plan_.parts.size(), [&](std::size_t p, int) {
       const std::size_t t = plan_.parts[p].tile;
       run_part(plan_.tiles[t], p, tile_memory(t));
     });
-    cache_.pool->parallel_for(plan_.tiles.size(), [&](std::size_t t, int) { finish(plan_.tiles[t], tile_memory(t)); });
+    cache_.pool->parallel_for(plan_.tiles.size(),
+                              [&](std::size_t t, int) { finish(plan_.tiles[t], tile_memory(t)); });
   }
 
   std::size_t vector_offset(const AttendTile& tile, int row) const {
     const std::int64_t query_head = std::int64_t{tile.head} * group_ + row % group_;
     const std::int64_t token = tile.first + row / group_;
-    return static_cast<std::size_t>(((tile.row * queries_.dim(1) + query_head) * queries_.dim(2) + token) * head_dim_);
+    return static_cast<std::size_t>(((tile.row * queries_.dim(1) + query_head) * queries_.dim(2) + token) *
+                                    head_dim_);
   }
 
   // Gathers the tile's queries, transforms them, and notes what each sees.
@@ -161,10 +172,12 @@ class Attention {
       const float* query = queries_.data<float>() + vector_offset(tile, r);
       const std::size_t at = static_cast<std::size_t>(r) * width;
       std::memcpy(memory.queries + at, query, width * sizeof(float));
-      if (const RowTransform* transform = keys_.transform()) transform->apply_query_row(query, memory.coded_queries + at);
+      if (const RowTransform* transform = keys_.transform())
+        transform->apply_query_row(query, memory.coded_queries + at);
       if (centre != nullptr) {
         double offset = 0;
-        for (std::size_t c = 0; c < width; ++c) offset += static_cast<double>(query[c]) * static_cast<double>(centre[c]);
+        for (std::size_t c = 0; c < width; ++c)
+          offset += static_cast<double>(query[c]) * static_cast<double>(centre[c]);
         memory.key_offset[r] = static_cast<float>(offset);
       }
       const HistoryRange seen =
@@ -198,7 +211,10 @@ class Attention {
         token += runs[count].count;
       }
       const auto rows = static_cast<std::size_t>(tile.rows), width = static_cast<std::size_t>(head_dim_);
-      const AttendPartial here = first ? sum : TileMemory::partial_at(scratch.merge.reserve(TileMemory::partial_floats(rows, width)), rows);
+      const AttendPartial here =
+          first
+              ? sum
+              : TileMemory::partial_at(scratch.merge.reserve(TileMemory::partial_floats(rows, width)), rows);
       attend_runs(keys, values, {runs.data(), count}, query, here, scratch.kernel);
       if (!first) merge_partials(sum, here, tile.rows, head_dim_);
     }
@@ -208,7 +224,8 @@ class Attention {
     const BlockLayout& layout = cache_.layout;
     const std::int64_t coded = cache_.coded(token);
     const auto slot = static_cast<std::size_t>(coded % kPageTokens);
-    const std::uint8_t* page = cache_.rows[static_cast<std::size_t>(tile.row)].pages[cache_.page_index(coded, tile.head)];
+    const std::uint8_t* page =
+        cache_.rows[static_cast<std::size_t>(tile.row)].pages[cache_.page_index(coded, tile.head)];
     return {.key_codes = page + layout.key_codes(slot),
             .key_scales = page + layout.key_scales(slot),
             .value_codes = page + layout.value_codes(slot),
@@ -229,7 +246,8 @@ class Attention {
   }
 
   // The sum over parts [begin, end), in their order, in the first of them.
-  AttendPartial merged(const AttendTile& tile, std::size_t begin, std::size_t end, const TileMemory& memory) const {
+  AttendPartial merged(const AttendTile& tile, std::size_t begin, std::size_t end,
+                       const TileMemory& memory) const {
     const AttendPartial sum = memory.partial(begin - tile.coded_begin);
     for (std::size_t p = begin + 1; p < end; ++p) {
       merge_partials(sum, memory.partial(p - tile.coded_begin), tile.rows, head_dim_);
@@ -311,8 +329,9 @@ Tensor attend_history(const CacheState& cache, const Tensor& queries, std::span<
   std::vector<std::int64_t> counts = row_lengths(lengths, cache.rows.size(), rows.dim(2), kOperation);
   for (std::size_t b = 0; b < counts.size(); ++b) {
     if (counts[b] > cache.rows[b].size) {
-      throw ShapeError(kOperation, fmt::format("{} queries on the {} tokens of row {}; append the tokens first",
-                                               counts[b], cache.rows[b].size, b));
+      throw ShapeError(
+          kOperation, fmt::format("{} queries on the {} tokens of row {}; append the tokens first", counts[b],
+                                  cache.rows[b].size, b));
     }
   }
   if (scale == 0) scale = 1.0f / std::sqrt(static_cast<float>(o.head_dim));

@@ -5,10 +5,10 @@
 namespace veloxquant {
 namespace {
 
-constexpr int kTileRows = 256;             // rows that keep the kernels at the speed of matrix products
-constexpr int kTileTokens = 32;            // new tokens that share what is unpacked, at least
+constexpr int kTileRows = 256;              // rows that keep the kernels at the speed of matrix products
+constexpr int kTileTokens = 32;             // new tokens that share what is unpacked, at least
 constexpr std::int64_t kPartTokens = 1024;  // shortest piece worth a thread's attention
-constexpr std::size_t kEnoughTiles = 64;   // with so many no range is cut
+constexpr std::size_t kEnoughTiles = 64;    // with so many no range is cut
 
 int tokens_per_tile(int group) { return std::max(kTileTokens, kTileRows / group); }
 
@@ -20,7 +20,8 @@ HistoryRange intersection(HistoryRange a, HistoryRange b) {
 void add_parts(AttendPlan& plan, HistoryRange range, std::size_t pieces) {
   const std::int64_t length = range.end - range.begin;
   if (length <= 0) return;
-  const std::int64_t count = std::clamp<std::int64_t>(length / kPartTokens, 1, static_cast<std::int64_t>(pieces));
+  const std::int64_t count =
+      std::clamp<std::int64_t>(length / kPartTokens, 1, static_cast<std::int64_t>(pieces));
   const std::int64_t step = pages_for((length + count - 1) / count) * kPageTokens;
   plan.split = plan.split || length > step;
   for (std::int64_t begin = range.begin; begin < range.end; begin += step) {
@@ -30,7 +31,8 @@ void add_parts(AttendPlan& plan, HistoryRange range, std::size_t pieces) {
 
 }  // namespace
 
-HistoryRange visible(std::int64_t size, std::int64_t length, std::int64_t token, const AttentionMask& mask) noexcept {
+HistoryRange visible(std::int64_t size, std::int64_t length, std::int64_t token,
+                     const AttentionMask& mask) noexcept {
   if (!mask.causal) return {0, size};
   const std::int64_t index = size - length + token;
   return {mask.window > 0 ? std::max<std::int64_t>(0, index + 1 - mask.window) : 0, index + 1};
@@ -41,7 +43,8 @@ AttendPlan plan_attention(const CacheState& cache, std::span<const std::int64_t>
   const KVCacheOptions& o = cache.options();
   const int step = tokens_per_tile(group);
   std::size_t tiles = 0;
-  for (const std::int64_t length : lengths) tiles += static_cast<std::size_t>((length + step - 1) / step * o.kv_heads);
+  for (const std::int64_t length : lengths)
+    tiles += static_cast<std::size_t>((length + step - 1) / step * o.kv_heads);
   const std::size_t pieces = tiles == 0 ? 1 : (kEnoughTiles + tiles - 1) / tiles;
 
   AttendPlan plan;
@@ -58,9 +61,12 @@ AttendPlan plan_attention(const CacheState& cache, std::span<const std::int64_t>
       if (codes.begin < codes.end) codes.begin -= cache.coded(codes.begin) % kPageTokens;
       const HistoryRange recent = intersection(seen, {row.recent_begin, row.size});
       for (int h = 0; h < o.kv_heads; ++h) {
-        AttendTile& tile = plan.tiles.emplace_back(AttendTile{
-            .row = static_cast<int>(b), .head = h, .first = first, .tokens = tokens, .rows = tokens * group,
-            .coded_begin = plan.parts.size()});
+        AttendTile& tile = plan.tiles.emplace_back(AttendTile{.row = static_cast<int>(b),
+                                                              .head = h,
+                                                              .first = first,
+                                                              .tokens = tokens,
+                                                              .rows = tokens * group,
+                                                              .coded_begin = plan.parts.size()});
         add_parts(plan, codes, pieces);
         tile.exact_begin = plan.parts.size();
         add_parts(plan, sinks, pieces);

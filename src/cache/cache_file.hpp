@@ -7,17 +7,19 @@
 //     keys, values         the layer's methods in short, for people ("turboquant_mse:4")
 //     dtype.keys           element type that state() gives back, and dtype.values
 //
-// Tensors of row b of the batch (n tokens, c = max(0, n - sinks) of them with codes, e of them exact); empty ones are
-// left out
+// Tensors of row b of the batch (n tokens, c = max(0, n - sinks) of them with codes, e of them exact); empty
+// ones are left out
 //     rows.<b>.positions   i64 [n]
 //     rows.<b>.k_codes     u8  [kv_heads, c, code bytes of a key]      canonical order, tokens sinks .. n - 1
 //     rows.<b>.k_scales    u8  [kv_heads, c, scale bytes of a key]     likewise v_codes, v_scales
-//     rows.<b>.k_exact     f32 [kv_heads, e, head_dim]                 sinks, then the recent window; likewise v_exact
-//     rows.<b>.k_check     f32 [kv_heads, 1, head_dim]                 the first coded token as its codes were read
-//                                                                      when the file was written; likewise v_check
+//     rows.<b>.k_exact     f32 [kv_heads, e, head_dim]                 sinks, then the recent window;
+//     likewise v_exact rows.<b>.k_check     f32 [kv_heads, 1, head_dim]                 the first coded token
+//     as its codes were read
+//                                                                      when the file was written; likewise
+//                                                                      v_check
 //
-// The check rows catch what the settings cannot say: calibration artifacts or code tables that are not those under
-// which the cache was filled.
+// The check rows catch what the settings cannot say: calibration artifacts or code tables that are not those
+// under which the cache was filled.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +33,6 @@ namespace veloxquant {
 
 inline constexpr const char* kSchemaKey = "veloxquant.schema";
 inline constexpr const char* kCacheSchema = "veloxquant.cache/1";
-
 
 // How many tokens of a row are where.
 struct RowCounts {

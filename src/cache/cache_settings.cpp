@@ -16,14 +16,15 @@ void add_method(Settings& settings, const std::string& role, const MethodSpec& s
   const QuantizerOptions& o = spec.options;
   std::string extra;
   for (const auto& [key, value] : o.extra) extra += fmt::format("{}={} ", key, value);
-  settings.insert(settings.end(), {{role + ".method", spec.method},
-                                   {role + ".bits", std::to_string(o.bits)},
-                                   {role + ".scale", to_string(o.scale)},
-                                   {role + ".transform", o.transform.empty() ? "the method's own" : o.transform},
-                                   {role + ".group", std::to_string(o.group)},
-                                   {role + ".seed", std::to_string(o.seed)},
-                                   {role + ".centre", o.centre ? "true" : "false"},
-                                   {role + ".extra", extra}});
+  settings.insert(settings.end(),
+                  {{role + ".method", spec.method},
+                   {role + ".bits", std::to_string(o.bits)},
+                   {role + ".scale", to_string(o.scale)},
+                   {role + ".transform", o.transform.empty() ? "the method's own" : o.transform},
+                   {role + ".group", std::to_string(o.group)},
+                   {role + ".seed", std::to_string(o.seed)},
+                   {role + ".centre", o.centre ? "true" : "false"},
+                   {role + ".extra", extra}});
 }
 
 std::string text_of(RopeConfig::Pairing pairing) {
@@ -73,13 +74,14 @@ Settings settings_of(const KVCacheConfig& config, int layer) {
 
 }  // namespace
 
-void require_same_settings(const KVCacheConfig& saved, int saved_layer, const KVCacheConfig& own, int own_layer,
-                           const std::string& file) {
+void require_same_settings(const KVCacheConfig& saved, int saved_layer, const KVCacheConfig& own,
+                           int own_layer, const std::string& file) {
   const Settings theirs = settings_of(saved, saved_layer), ours = settings_of(own, own_layer);
   for (std::size_t i = 0; i < ours.size(); ++i) {
     if (theirs[i].second == ours[i].second) continue;
-    throw ArtifactError("load", fmt::format("'{}' was saved under other settings: {} is '{}' there and '{}' here", file,
-                                            ours[i].first, theirs[i].second, ours[i].second));
+    throw ArtifactError(
+        "load", fmt::format("'{}' was saved under other settings: {} is '{}' there and '{}' here", file,
+                            ours[i].first, theirs[i].second, ours[i].second));
   }
 }
 

@@ -6,9 +6,9 @@
 
 namespace veloxquant {
 
-// Throws ArtifactError naming the first setting in which the configs differ for this layer, and both values. How many
-// layers there are and what the other layers do makes no difference.
-void require_same_settings(const KVCacheConfig& saved, int saved_layer, const KVCacheConfig& own, int own_layer,
-                           const std::string& file);
+// Throws ArtifactError naming the first setting in which the configs differ for this layer, and both values.
+// How many layers there are and what the other layers do makes no difference.
+void require_same_settings(const KVCacheConfig& saved, int saved_layer, const KVCacheConfig& own,
+                           int own_layer, const std::string& file);
 
 }  // namespace veloxquant

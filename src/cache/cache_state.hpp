@@ -1,8 +1,8 @@
 // What a PackedKVCache is made of, for the files of this room that work on it.
 //
-// Of the tokens 0 .. size - 1 of a row, those below `sinks` and those from `recent_begin` on are read exact, the
-// others as codes. Codes are made when a token arrives, also for the recent window: whether a code can hold a value is
-// then found out by the append that brings it, and never by a later one.
+// Of the tokens 0 .. size - 1 of a row, those below `sinks` and those from `recent_begin` on are read exact,
+// the others as codes. Codes are made when a token arrives, also for the recent window: whether a code can
+// hold a value is then found out by the append that brings it, and never by a later one.
 #pragma once
 
 #include <algorithm>
@@ -43,11 +43,16 @@ struct CacheState {
   const KVCacheOptions& options() const noexcept { return config->options(); }
   CacheRow empty_row() const {
     const KVCacheOptions& o = options();
-    return {.size = 0, .recent_begin = o.sinks, .pages = PageList(layout.bytes()), .positions = {},
+    return {.size = 0,
+            .recent_begin = o.sinks,
+            .pages = PageList(layout.bytes()),
+            .positions = {},
             .exact = ExactTokens(o.kv_heads, o.head_dim, o.sinks, o.recent)};
   }
   // Tokens of a row of `size` tokens that have codes.
-  std::int64_t coded(std::int64_t size) const noexcept { return std::max<std::int64_t>(0, size - options().sinks); }
+  std::int64_t coded(std::int64_t size) const noexcept {
+    return std::max<std::int64_t>(0, size - options().sinks);
+  }
   // Where the codes of token `sinks + coded` of a head are.
   std::size_t page_index(std::int64_t coded, int head) const noexcept {
     return static_cast<std::size_t>(coded / kPageTokens * options().kv_heads + head);
@@ -55,8 +60,8 @@ struct CacheState {
 };
 
 // Writes `lengths[b]` new tokens to row b; empty: all of them to every row.
-void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
-                   const Tensor& positions);
+void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
+                   std::span<const std::int64_t> lengths, const Tensor& positions);
 // The dequantized history.
 std::pair<Tensor, Tensor> decode_history(const CacheState& cache);
 Tensor attend_history(const CacheState& cache, const Tensor& queries, std::span<const std::int64_t> lengths,
@@ -64,9 +69,10 @@ Tensor attend_history(const CacheState& cache, const Tensor& queries, std::span<
 void save_cache(const CacheState& cache, const std::filesystem::path& file);
 void load_cache(CacheState& cache, const std::filesystem::path& file);
 
-// `lengths` as given or `count` for every row; throws ShapeError unless there is one from 0 to `count` for each.
-std::vector<std::int64_t> row_lengths(std::span<const std::int64_t> lengths, std::size_t rows, std::int64_t count,
-                                      const char* operation);
+// `lengths` as given or `count` for every row; throws ShapeError unless there is one from 0 to `count` for
+// each.
+std::vector<std::int64_t> row_lengths(std::span<const std::int64_t> lengths, std::size_t rows,
+                                      std::int64_t count, const char* operation);
 
 // One layer's methods.
 LayerMethods make_methods(const std::shared_ptr<const KVCacheConfig>& config, int layer,

@@ -31,10 +31,11 @@ void decode(const CacheState& cache, const DecodingItem& item, Role role, float*
   const std::uint8_t* page = row.pages[cache.page_index(coded, item.head)];
   const BlockLayout& layout = cache.layout;
   if (role == Role::keys) {
-    cache.methods.keys->decode_rows(page + layout.key_codes(slot), page + layout.key_scales(slot), count, item.head, out);
+    cache.methods.keys->decode_rows(page + layout.key_codes(slot), page + layout.key_scales(slot), count,
+                                    item.head, out);
   } else {
-    cache.methods.values->decode_rows(page + layout.value_codes(slot), page + layout.value_scales(slot), count,
-                                      item.head, out);
+    cache.methods.values->decode_rows(page + layout.value_codes(slot), page + layout.value_scales(slot),
+                                      count, item.head, out);
   }
 }
 

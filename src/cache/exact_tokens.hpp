@@ -1,9 +1,10 @@
-// ExactTokens: the keys and values of a row's first tokens (sinks) and newest tokens (recent), as they came (f32).
+// ExactTokens: the keys and values of a row's first tokens (sinks) and newest tokens (recent), as they came
+// (f32).
 //
 //     [kv_heads][keys, values][slot 0 .. sinks - 1 | slot sinks .. sinks + recent - 1][head_dim] floats
 //
-// Token t < sinks has slot t; a later one slot sinks + (t - sinks) % recent: a ring in which a new token takes the
-// place of the one that leaves the window.
+// Token t < sinks has slot t; a later one slot sinks + (t - sinks) % recent: a ring in which a new token
+// takes the place of the one that leaves the window.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,12 @@ class ExactTokens {
   }
 
   float* keys(int head, std::int64_t token) noexcept { return floats_.data() + offset(2 * head, token); }
-  float* values(int head, std::int64_t token) noexcept { return floats_.data() + offset(2 * head + 1, token); }
-  const float* keys(int head, std::int64_t token) const noexcept { return floats_.data() + offset(2 * head, token); }
+  float* values(int head, std::int64_t token) noexcept {
+    return floats_.data() + offset(2 * head + 1, token);
+  }
+  const float* keys(int head, std::int64_t token) const noexcept {
+    return floats_.data() + offset(2 * head, token);
+  }
   const float* values(int head, std::int64_t token) const noexcept {
     return floats_.data() + offset(2 * head + 1, token);
   }

@@ -9,19 +9,22 @@
 namespace veloxquant {
 namespace {
 
-std::shared_ptr<const VectorQuantizer> make_method(const std::shared_ptr<const KVCacheConfig>& config, int layer, Role role,
+std::shared_ptr<const VectorQuantizer> make_method(const std::shared_ptr<const KVCacheConfig>& config,
+                                                   int layer, Role role,
                                                    const std::shared_ptr<const ArtifactStore>& artifacts) {
   MethodSpec spec = config->method(layer, role);
   spec.options.context = std::make_shared<const QuantizationContext>(QuantizationContext{
       .layer_name = fmt::format("layers.{}", layer), .step = 0, .config = config, .artifacts = artifacts});
-  return as_vector_quantizer(QuantizerFactory::create(spec.method, spec.options), role, config->options().head_dim);
+  return as_vector_quantizer(QuantizerFactory::create(spec.method, spec.options), role,
+                             config->options().head_dim);
 }
 
 }  // namespace
 
 LayerMethods make_methods(const std::shared_ptr<const KVCacheConfig>& config, int layer,
                           const std::shared_ptr<const ArtifactStore>& artifacts) {
-  return {make_method(config, layer, Role::keys, artifacts), make_method(config, layer, Role::values, artifacts)};
+  return {make_method(config, layer, Role::keys, artifacts),
+          make_method(config, layer, Role::values, artifacts)};
 }
 
 std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
@@ -50,7 +53,8 @@ std::vector<std::unique_ptr<PackedKVCache>> make_caches(std::shared_ptr<const KV
   if (!pool) pool = default_thread_pool();
   std::vector<std::unique_ptr<PackedKVCache>> caches;
   for (int layer = 0; layer < config->options().layers; ++layer) {
-    caches.push_back(std::make_unique<PackedKVCache>(config, layer, std::move(methods[static_cast<std::size_t>(layer)]), pool));
+    caches.push_back(std::make_unique<PackedKVCache>(
+        config, layer, std::move(methods[static_cast<std::size_t>(layer)]), pool));
   }
   return caches;
 }

@@ -14,8 +14,8 @@
 namespace veloxquant {
 namespace {
 
-// How far a decoded vector may lie from its check row, relative to its largest coordinate: vector instructions round
-// decoded values differently, other tables or means lie far beyond.
+// How far a decoded vector may lie from its check row, relative to its largest coordinate: vector
+// instructions round decoded values differently, other tables or means lie far beyond.
 constexpr float kCheckTolerance = 1e-3f;
 
 class CacheReader {
@@ -31,7 +31,8 @@ class CacheReader {
     const std::string text = metadata("layer");
     int layer = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
-    if (error != std::errc() || end != text.data() + text.size()) fail(fmt::format("layer '{}' is no index", text));
+    if (error != std::errc() || end != text.data() + text.size())
+      fail(fmt::format("layer '{}' is no index", text));
     std::optional<KVCacheConfig> saved;
     try {
       saved = KVCacheConfig::from_json(metadata("config"));
@@ -56,8 +57,8 @@ class CacheReader {
     const std::int64_t exact = extent(b, "k_exact", 1);
     const RowCounts counts = row_counts(cache_, row.size, exact - std::min(row.size, o.sinks));
     if (counts.recent < 0 || counts.recent > std::min(o.recent, counts.coded)) {
-      fail(fmt::format("row {} has {} exact tokens of {}, with {} sinks and a window of {}", b, exact, row.size, o.sinks,
-                       o.recent));
+      fail(fmt::format("row {} has {} exact tokens of {}, with {} sinks and a window of {}", b, exact,
+                       row.size, o.sinks, o.recent));
     }
     row.recent_begin = std::max(o.sinks, row.size - counts.recent);
     read_codes(b, row, counts);
@@ -123,7 +124,8 @@ class CacheReader {
     const std::span<const std::int64_t> values = positions.span<const std::int64_t>();
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (values[i] < (i == 0 ? 0 : values[i - 1] + 1) || values[i] == INT64_MAX) {
-        fail(fmt::format("position {} of token {} in row {} does not follow the one before", values[i], i, b));
+        fail(
+            fmt::format("position {} of token {} in row {} does not follow the one before", values[i], i, b));
       }
     }
     row.positions.reserve(0, values);
@@ -135,13 +137,16 @@ class CacheReader {
     for (std::int64_t page = 0; page < pages_for(counts.coded) * heads; ++page) row.pages.add();
     for (const CodeSection& section : code_sections(cache_.layout)) {
       if (counts.coded == 0 || section.bytes == 0) continue;
-      const Tensor codes = tensor(b, section.name, DType::u8, {heads, counts.coded, static_cast<std::int64_t>(section.bytes)});
+      const Tensor codes =
+          tensor(b, section.name, DType::u8, {heads, counts.coded, static_cast<std::int64_t>(section.bytes)});
       const auto* from = codes.data<const std::uint8_t>();
       for (int h = 0; h < heads; ++h) {
         for (std::int64_t first = 0; first < counts.coded; first += kPageTokens) {
           const std::size_t bytes =
-              static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, counts.coded - first)) * section.bytes;
-          std::memcpy(row.pages[cache_.page_index(first, h)] + (cache_.layout.*section.offset)(0), from, bytes);
+              static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, counts.coded - first)) *
+              section.bytes;
+          std::memcpy(row.pages[cache_.page_index(first, h)] + (cache_.layout.*section.offset)(0), from,
+                      bytes);
           from += bytes;
         }
       }
@@ -152,7 +157,8 @@ class CacheReader {
     if (counts.exact() == 0) return;
     const KVCacheOptions& o = cache_.options();
     const Shape shape{o.kv_heads, counts.exact(), o.head_dim};
-    const Tensor keys = tensor(b, "k_exact", DType::f32, shape), values = tensor(b, "v_exact", DType::f32, shape);
+    const Tensor keys = tensor(b, "k_exact", DType::f32, shape),
+                 values = tensor(b, "v_exact", DType::f32, shape);
     const std::size_t width = static_cast<std::size_t>(o.head_dim);
     const float* key = keys.data<const float>();
     const float* value = values.data<const float>();
@@ -180,9 +186,10 @@ class CacheReader {
       for (std::size_t c = begin; c < begin + width; ++c) largest = std::max(largest, std::abs(want[c]));
       for (std::size_t c = begin; c < begin + width; ++c) {
         if (std::abs(want[c] - have[c]) <= kCheckTolerance * largest) continue;
-        fail(fmt::format("codes of {} are read as {} where {} was meant (row {}, head {}, coordinate {}): the method's "
-                         "artifacts or tables are not those it was saved under",
-                         to_string(role), have[c], want[c], b, begin / width, c - begin));
+        fail(fmt::format(
+            "codes of {} are read as {} where {} was meant (row {}, head {}, coordinate {}): the method's "
+            "artifacts or tables are not those it was saved under",
+            to_string(role), have[c], want[c], b, begin / width, c - begin));
       }
     }
   }

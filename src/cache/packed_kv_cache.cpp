@@ -11,7 +11,8 @@
 namespace veloxquant {
 namespace {
 
-VectorBytes bytes_of(const std::shared_ptr<const VectorQuantizer>& method, const KVCacheConfig& config, Role role) {
+VectorBytes bytes_of(const std::shared_ptr<const VectorQuantizer>& method, const KVCacheConfig& config,
+                     Role role) {
   if (!method) throw ConfigError("cache", fmt::format("no method for {}", to_string(role)));
   if (method->head_dim() != config.options().head_dim) {
     throw ConfigError("cache", fmt::format("the method for {} is made for head_dim {}, the config says {}",
@@ -23,7 +24,8 @@ VectorBytes bytes_of(const std::shared_ptr<const VectorQuantizer>& method, const
 const KVCacheConfig& checked(const std::shared_ptr<const KVCacheConfig>& config, int layer) {
   if (!config) throw ConfigError("cache", "no config");
   if (layer < 0 || layer >= config->options().layers) {
-    throw ConfigError("cache", fmt::format("layer {} of a config with {} layers", layer, config->options().layers));
+    throw ConfigError("cache",
+                      fmt::format("layer {} of a config with {} layers", layer, config->options().layers));
   }
   return *config;
 }
@@ -40,10 +42,14 @@ std::int64_t checked_row(const CacheState& cache, int row, const char* operation
 PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer, LayerMethods methods,
                              std::shared_ptr<ThreadPool> pool) {
   const KVCacheConfig& settings = checked(config, layer);
-  const BlockLayout layout(bytes_of(methods.keys, settings, Role::keys), bytes_of(methods.values, settings, Role::values));
+  const BlockLayout layout(bytes_of(methods.keys, settings, Role::keys),
+                           bytes_of(methods.values, settings, Role::values));
   if (!pool) pool = default_thread_pool();
-  state_.reset(new State{{.config = std::move(config), .layer = layer, .methods = std::move(methods),
-                          .pool = std::move(pool), .layout = layout}});
+  state_.reset(new State{{.config = std::move(config),
+                          .layer = layer,
+                          .methods = std::move(methods),
+                          .pool = std::move(pool),
+                          .layout = layout}});
   const auto batch = static_cast<std::size_t>(settings.options().batch);
   state_->rows.reserve(batch);
   while (state_->rows.size() < batch) state_->rows.push_back(state_->empty_row());
@@ -51,7 +57,8 @@ PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int la
 
 PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer,
                              std::shared_ptr<const ArtifactStore> artifacts, std::shared_ptr<ThreadPool> pool)
-    : PackedKVCache(config, layer, (checked(config, layer), make_methods(config, layer, artifacts)), std::move(pool)) {}
+    : PackedKVCache(config, layer, (checked(config, layer), make_methods(config, layer, artifacts)),
+                    std::move(pool)) {}
 
 PackedKVCache::~PackedKVCache() = default;
 PackedKVCache::PackedKVCache(PackedKVCache&&) noexcept = default;
@@ -68,8 +75,8 @@ void PackedKVCache::append(const Tensor& keys, const Tensor& values, const Tenso
   append_tokens(*state_, keys, values, {}, positions);
 }
 
-void PackedKVCache::append_ragged(const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
-                                  const Tensor& positions) {
+void PackedKVCache::append_ragged(const Tensor& keys, const Tensor& values,
+                                  std::span<const std::int64_t> lengths, const Tensor& positions) {
   if (lengths.empty()) throw ShapeError("append_ragged", "no lengths; give one for each row");
   append_tokens(*state_, keys, values, lengths, positions);
 }
@@ -102,7 +109,8 @@ std::int64_t PackedKVCache::position(int row, std::int64_t index) const {
 
 std::size_t PackedKVCache::nbytes() const {
   std::size_t bytes = sizeof(State) + held_by(state_->rows);
-  for (const CacheRow& row : state_->rows) bytes += row.pages.nbytes() + row.positions.nbytes() + row.exact.nbytes();
+  for (const CacheRow& row : state_->rows)
+    bytes += row.pages.nbytes() + row.positions.nbytes() + row.exact.nbytes();
   return bytes;
 }
 
@@ -127,7 +135,8 @@ void PackedKVCache::trim(std::int64_t count) {
   for (CacheRow& row : state_->rows) {
     row.size -= count;
     row.recent_begin = std::max(state_->options().sinks, std::min(row.recent_begin, row.size));
-    row.pages.truncate(static_cast<std::size_t>(pages_for(state_->coded(row.size)) * state_->options().kv_heads));
+    row.pages.truncate(
+        static_cast<std::size_t>(pages_for(state_->coded(row.size)) * state_->options().kv_heads));
     row.positions.truncate(row.size);
   }
 }

@@ -1,7 +1,7 @@
 // PageList: pages of one batch row, of all KV heads, counted by reference.
 //
-// Page p of head h stands at index p * kv_heads + h, so that a longer history only adds at the end. Copying the list
-// shares the pages; whoever wants to write to a page that is shared makes a copy of it first.
+// Page p of head h stands at index p * kv_heads + h, so that a longer history only adds at the end. Copying
+// the list shares the pages; whoever wants to write to a page that is shared makes a copy of it first.
 //
 // A page in memory:   [block, BlockLayout::bytes()][reference count, 4 bytes]
 #pragma once

@@ -1,7 +1,7 @@
 // Where caches get their memory from: every byte that a cache holds is taken and given back here and counted.
 //
-// PackedKVCache::nbytes() adds up what one cache holds; held_bytes() is what all caches of the process hold. Tests
-// compare the two, which is the promise "bytes reported = bytes held".
+// PackedKVCache::nbytes() adds up what one cache holds; held_bytes() is what all caches of the process hold.
+// Tests compare the two, which is the promise "bytes reported = bytes held".
 #pragma once
 
 #include <cstddef>
@@ -42,8 +42,8 @@ std::size_t held_by(const HeldVector<T>& vector) noexcept {
   return vector.capacity() * sizeof(T);
 }
 
-// Makes room for `size` elements in steps of an eighth, so that little lies idle. The capacity follows from the size
-// alone, not from the steps in which it was reached.
+// Makes room for `size` elements in steps of an eighth, so that little lies idle. The capacity follows from
+// the size alone, not from the steps in which it was reached.
 template <class T>
 void make_room(HeldVector<T>& vector, std::size_t size) {
   if (size <= vector.capacity()) return;

@@ -13,7 +13,8 @@ std::int64_t PositionList::at(std::int64_t index) const noexcept {
 
 void PositionList::reserve(std::int64_t size, std::span<const std::int64_t> positions) {
   if (positions.empty()) return;
-  std::size_t runs = runs_.size() + (runs_.empty() || !runs_.back().continues_with(size, positions[0]) ? 1 : 0);
+  std::size_t runs =
+      runs_.size() + (runs_.empty() || !runs_.back().continues_with(size, positions[0]) ? 1 : 0);
   for (std::size_t i = 1; i < positions.size(); ++i) runs += positions[i] != positions[i - 1] + 1 ? 1 : 0;
   make_room(runs_, runs);
 }

@@ -15,13 +15,15 @@ Tensor positions_of(const CacheRow& row) {
 }
 
 // [kv_heads, coded, bytes] from the pages, up to a page at a time.
-Tensor codes_of(const CacheState& cache, const CacheRow& row, const CodeSection& section, std::int64_t coded) {
+Tensor codes_of(const CacheState& cache, const CacheRow& row, const CodeSection& section,
+                std::int64_t coded) {
   const int heads = cache.options().kv_heads;
   const Tensor tensor = Tensor::empty({heads, coded, static_cast<std::int64_t>(section.bytes)}, DType::u8);
   auto* to = tensor.data<std::uint8_t>();
   for (int h = 0; h < heads; ++h) {
     for (std::int64_t first = 0; first < coded; first += kPageTokens) {
-      const std::size_t bytes = static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, coded - first)) * section.bytes;
+      const std::size_t bytes =
+          static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, coded - first)) * section.bytes;
       std::memcpy(to, row.pages[cache.page_index(first, h)] + (cache.layout.*section.offset)(0), bytes);
       to += bytes;
     }
@@ -45,12 +47,14 @@ Tensor exact_of(const CacheState& cache, const CacheRow& row, const RowCounts& c
 
 void add_row(NamedTensors& tensors, const CacheState& cache, std::size_t b) {
   const CacheRow& row = cache.rows[b];
-  const RowCounts counts = row_counts(cache, row.size, std::max<std::int64_t>(0, row.size - row.recent_begin));
+  const RowCounts counts =
+      row_counts(cache, row.size, std::max<std::int64_t>(0, row.size - row.recent_begin));
   const auto add = [&](const char* name, Tensor tensor) {
     if (tensor.numel() != 0) tensors.emplace_back(row_tensor_name(b, name), std::move(tensor));
   };
   add("positions", positions_of(row));
-  for (const CodeSection& section : code_sections(cache.layout)) add(section.name, codes_of(cache, row, section, counts.coded));
+  for (const CodeSection& section : code_sections(cache.layout))
+    add(section.name, codes_of(cache, row, section, counts.coded));
   add("k_exact", exact_of(cache, row, counts, Role::keys));
   add("v_exact", exact_of(cache, row, counts, Role::values));
   if (counts.coded == 0) return;
@@ -61,10 +65,15 @@ void add_row(NamedTensors& tensors, const CacheState& cache, std::size_t b) {
 }  // namespace
 
 RowCounts row_counts(const CacheState& cache, std::int64_t size, std::int64_t recent) noexcept {
-  return {.size = size, .sinks = std::min(size, cache.options().sinks), .coded = cache.coded(size), .recent = recent};
+  return {.size = size,
+          .sinks = std::min(size, cache.options().sinks),
+          .coded = cache.coded(size),
+          .recent = recent};
 }
 
-std::string row_tensor_name(std::size_t row, const char* tensor) { return fmt::format("rows.{}.{}", row, tensor); }
+std::string row_tensor_name(std::size_t row, const char* tensor) {
+  return fmt::format("rows.{}.{}", row, tensor);
+}
 
 std::vector<CodeSection> code_sections(const BlockLayout& layout) {
   return {{"k_codes", layout.keys().codes, &BlockLayout::key_codes},
@@ -83,7 +92,8 @@ Tensor decode_first(const CacheState& cache, const PageList& pages, Role role) {
     if (role == Role::keys) {
       cache.methods.keys->decode_rows(page + layout.key_codes(0), page + layout.key_scales(0), 1, h, to);
     } else {
-      cache.methods.values->decode_rows(page + layout.value_codes(0), page + layout.value_scales(0), 1, h, to);
+      cache.methods.values->decode_rows(page + layout.value_codes(0), page + layout.value_scales(0), 1, h,
+                                        to);
     }
   }
   return rows;

@@ -52,17 +52,12 @@ void decode_scalar(const CodeSpec& spec, const std::uint8_t* codes, const std::u
   for (int c = 0; c < spec.head_dim; ++c) x[c] = scale * (*spec.table)[code_at(spec, codes, c)];
 }
 
-// The 8 bits from bit c * bits on; the stream goes on at its own start.
-unsigned window_at(const CodeSpec& spec, const std::uint8_t* codes, int c) {
-  const int total = spec.head_dim * spec.bits, first = c * spec.bits, inside = total - first;
-  if (inside >= 8) return read_bits(codes, static_cast<std::size_t>(first), 8);
-  return read_bits(codes, static_cast<std::size_t>(first), inside) |
-         (read_bits(codes, 0, 8 - inside) << inside);
-}
-
 void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
   const float scale = scale_at(scales, 0);
-  for (int c = 0; c < spec.head_dim; ++c) x[c] = scale * (*spec.table)[window_at(spec, codes, c)];
+  const std::size_t bits = static_cast<std::size_t>(spec.bits),
+                    total = bits * static_cast<std::size_t>(spec.head_dim);
+  for (int c = 0; c < spec.head_dim; ++c)
+    x[c] = scale * (*spec.table)[read_cyclic_bits(codes, bits * static_cast<std::size_t>(c), 8, total)];
 }
 
 }  // namespace

@@ -19,8 +19,8 @@
 namespace veloxquant {
 
 struct ScalarTable {
-  // All ones for a negative x (-0 included), so that half_count + (level ^ mask) mirrors the level: half +
-  // ~level is half - 1 - level.
+  // All ones for a negative x (-0 included): half + (level ^ mask) then mirrors the level, for half + ~level
+  // is half - 1 - level.
   static unsigned sign_mask(float x) noexcept {
     return static_cast<unsigned>(std::bit_cast<std::int32_t>(x) >> 31);
   }

@@ -1,9 +1,9 @@
 // A trellis path a vector, and one scale.
-#include <array>
-#include <mutex>
-
 #include <fmt/format.h>
 
+#include <veloxquant/core/error.hpp>
+
+#include "codebook/codebook_tensors.hpp"
 #include "codebook/row_code.hpp"
 #include "codebook/trellis.hpp"
 #include "codebook/vector_scale.hpp"
@@ -12,24 +12,10 @@
 namespace veloxquant {
 namespace {
 
-// The values by window, shared by all codes of one width.
-std::shared_ptr<const std::vector<float>> float_table(const TrellisTable& table) {
-  static std::mutex mutex;
-  static std::array<std::shared_ptr<const std::vector<float>>, 5> made;
-  const std::scoped_lock lock(mutex);
-  auto& values = made[static_cast<std::size_t>(table.bits)];
-  if (!values) {
-    std::vector<float> floats;
-    for (const std::int16_t value : table.values) floats.push_back(static_cast<float>(value) / 4096.0f);
-    values = std::make_shared<const std::vector<float>>(std::move(floats));
-  }
-  return values;
-}
-
 class TrellisCode final : public RowCode {
  public:
   TrellisCode(const TrellisTable& table, int head_dim, ScaleMode mode)
-      : RowCode({CodeKind::trellis, table.bits, head_dim, 0, float_table(table)}),
+      : RowCode({CodeKind::trellis, table.bits, head_dim, 0, shared_values(table)}),
         table_(table),
         mode_(mode) {}
 

@@ -14,6 +14,7 @@
 #include <hwy/aligned_allocator.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <new>
 
 #include "codebook/trellis.hpp"
@@ -129,19 +130,34 @@ struct Search {
     return hn::MinOfLanes(Tag(), lowest);
   }
 
-  // Runs over x[0..count) from the metrics at `start`, fills the trace and returns the group in which the
-  // best path ends.
-  static HWY_NOINLINE int run(const std::int16_t* HWY_RESTRICT table, const std::int16_t* HWY_RESTRICT x,
-                              int count, const std::uint16_t* HWY_RESTRICT start,
-                              std::uint8_t* HWY_RESTRICT trace) {
+  static HWY_INLINE void load(const std::uint16_t* HWY_RESTRICT from, V (&metrics)[kVectors]) {
+    for (int j = 0; j < kVectors; ++j) metrics[j] = hn::Load(Tag(), from + j * kLanes);
+  }
+
+  // The first group with the lowest metric.
+  static HWY_INLINE int first_lowest(const std::uint16_t* HWY_RESTRICT from) {
+    V metrics[kVectors];
+    load(from, metrics);
+    const V lowest = least(metrics);
+    for (int j = 0;; ++j) {
+      const auto at = hn::FindFirstTrue(Tag(), hn::Eq(metrics[j], lowest));
+      if (at >= 0) return j * kLanes + static_cast<int>(at);
+    }
+  }
+
+  // Runs over x[0..count) and fills the trace. Metrics go in as they are before the first element and come
+  // out as they are after the last, less the number returned.
+  static HWY_NOINLINE std::uint32_t run(const std::int16_t* HWY_RESTRICT table,
+                                        const std::int16_t* HWY_RESTRICT x, int count,
+                                        std::uint16_t* HWY_RESTRICT in_out,
+                                        std::uint8_t* HWY_RESTRICT trace) {
     V metrics[kVectors];
     V numbers[kVectors];
-    for (int j = 0; j < kVectors; ++j) {
-      metrics[j] = hn::Load(Tag(), start + j * kLanes);
-      numbers[j] = hn::Iota(Tag(), static_cast<std::uint16_t>(j * kLanes));
-    }
+    load(in_out, metrics);
+    for (int j = 0; j < kVectors; ++j) numbers[j] = hn::Iota(Tag(), static_cast<std::uint16_t>(j * kLanes));
     Dealt groups;
     deal_groups(numbers, groups);
+    std::uint32_t subtracted = 0;
     for (int t = 0; t < count; ++t) {
       Dealt before;
       deal_groups(metrics, before);
@@ -155,49 +171,78 @@ struct Search {
       if (t % kRenormalizeEvery == kRenormalizeEvery - 1) {
         const V lowest = least(metrics);
         for (int j = 0; j < kVectors; ++j) metrics[j] = hn::Sub(metrics[j], lowest);
+        subtracted += hn::GetLane(lowest);
       }
     }
-    const V lowest = least(metrics);
-    for (int j = 0;; ++j) {
-      const auto at = hn::FindFirstTrue(Tag(), hn::Eq(metrics[j], lowest));
-      if (at >= 0) return j * kLanes + static_cast<int>(at);
-    }
+    for (int j = 0; j < kVectors; ++j) hn::Store(metrics[j], Tag(), in_out + j * kLanes);
+    return subtracted;
   }
 
-  // The group before the first element, where element n - 1 and element 0 meet.
-  static HWY_INLINE int find_seam(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch) {
-    const int reach = seam_reach(k, n);
-    HWY_ALIGN std::uint16_t start[kGroups];
-    for (int g = 0; g < kGroups; ++g) start[g] = 0;
-    int group = run(table, scratch.input + n / 2 - reach, 2 * reach, start, scratch.trace);
-    for (int t = 2 * reach - 1; t >= reach; --t) group = scratch.trace[t * kGroups + group];
-    return group;
+  // The same for the paths that leave `group`; returns the cost of the best that comes back to it.
+  static HWY_INLINE std::uint32_t run_cycle(const std::int16_t* HWY_RESTRICT table, int n, int group,
+                                            const Scratch& scratch) {
+    HWY_ALIGN std::uint16_t metrics[kGroups];
+    for (int g = 0; g < kGroups; ++g) metrics[g] = g == group ? 0 : kUnreachable;
+    const std::uint32_t subtracted = run(table, scratch.input, n, metrics, scratch.trace);
+    return subtracted + metrics[group];
   }
 
-  static void encode(const std::int16_t* HWY_RESTRICT values, const float* HWY_RESTRICT z, int n,
-                     const Scratch& scratch, std::uint8_t* HWY_RESTRICT codes) {
-    HWY_ALIGN std::int16_t table[256];
-    deal_table(values, table);
-    // The second half of the input stands once more before the first element.
-    std::int16_t* const x = scratch.input + n / 2;
-    quantize_input(z, n, x);
-    for (int t = 1; t <= n / 2; ++t) x[-t] = x[n - t];
-
-    int group = find_seam(table, n, scratch);
-    HWY_ALIGN std::uint16_t start[kGroups];
-    for (int g = 0; g < kGroups; ++g) start[g] = g == group ? 0 : kUnreachable;
-    run(table, x, n, start, scratch.trace);
-
+  // Walks back from `group` and writes the bits of the path.
+  static HWY_INLINE void write_path(const std::uint8_t* HWY_RESTRICT trace, int n, int group,
+                                    std::uint8_t* HWY_RESTRICT codes) {
     const int bytes = static_cast<int>(trellis_code_bytes(n, k));
     std::uint32_t stream = 0;
     for (int t = n - 1; t >= 0; --t) {
-      group = scratch.trace[t * kGroups + group];
+      group = trace[t * kGroups + group];
       stream = stream << k | static_cast<std::uint32_t>(group & (kBranches - 1));
       if (t % 8 != 0) continue;
       const int at = t / 8 * k;  // eight elements make k whole bytes
       for (int i = 0; i < k && at + i < bytes; ++i)
         codes[at + i] = static_cast<std::uint8_t>(stream >> 8 * i);
     }
+  }
+
+  // The group in which a free run over both sides of the seam crosses it.
+  static HWY_INLINE int find_seam(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch) {
+    constexpr int kReach = seam_reach(k);
+    HWY_ALIGN std::int16_t around[2 * kReach];
+    for (int i = 0, t = seam_run_start(k, n); i < 2 * kReach; ++i, t = t + 1 == n ? 0 : t + 1) {
+      around[i] = scratch.input[t];
+    }
+    HWY_ALIGN std::uint16_t metrics[kGroups] = {};
+    run(table, around, 2 * kReach, metrics, scratch.trace);
+    int group = first_lowest(metrics);
+    for (int t = 2 * kReach - 1; t >= kReach; --t) group = scratch.trace[t * kGroups + group];
+    return group;
+  }
+
+  // A free run bounds the cost of every cycle from below, by the group it ends in; cycles are tried from the
+  // lowest bound up until the bound reaches the best cost.
+  static HWY_INLINE void encode_short(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch,
+                                      std::uint8_t* HWY_RESTRICT codes) {
+    HWY_ALIGN std::uint16_t bounds[kGroups] = {};
+    const std::uint32_t subtracted = run(table, scratch.input, n, bounds, scratch.trace);
+    std::uint32_t lowest_cost = ~0U;
+    for (int tried = 0; tried < kGroups; ++tried) {
+      const int group = first_lowest(bounds);
+      if (subtracted + bounds[group] >= lowest_cost) return;
+      bounds[group] = kUnreachable;
+      const std::uint32_t cost = run_cycle(table, n, group, scratch);
+      if (cost >= lowest_cost) continue;
+      lowest_cost = cost;
+      write_path(scratch.trace, n, group, codes);
+    }
+  }
+
+  static void encode(const std::int16_t* HWY_RESTRICT values, const float* HWY_RESTRICT z, int n,
+                     const Scratch& scratch, std::uint8_t* HWY_RESTRICT codes) {
+    HWY_ALIGN std::int16_t table[256];
+    deal_table(values, table);
+    quantize_input(z, n, scratch.input);
+    if (n < kSeamFrom) return encode_short(table, n, scratch, codes);
+    const int seam = find_seam(table, n, scratch);
+    run_cycle(table, n, seam, scratch);
+    write_path(scratch.trace, n, seam, codes);
   }
 };
 
@@ -229,8 +274,9 @@ namespace {
 Scratch thread_scratch(int bits, int n) {
   thread_local hwy::AlignedFreeUniquePtr<std::uint8_t[]> memory;
   thread_local std::size_t capacity = 0;
-  const std::size_t input = (static_cast<std::size_t>(n + n / 2) * sizeof(std::int16_t) + 63) / 64 * 64;
-  const std::size_t bytes = input + (static_cast<std::size_t>(n) << (8 - bits));
+  const int elements = std::max(n, 2 * seam_reach(bits));
+  const std::size_t input = (static_cast<std::size_t>(n) * sizeof(std::int16_t) + 63) / 64 * 64;
+  const std::size_t bytes = input + (static_cast<std::size_t>(elements) << (8 - bits));
   if (bytes > capacity) {
     memory = hwy::AllocateAligned<std::uint8_t>(bytes);
     capacity = memory ? bytes : 0;

@@ -1,7 +1,6 @@
 // The numbers that define the trellis search, shared by the vectorized encoder and the scalar reference.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -20,17 +19,27 @@ inline constexpr int kSharpBits = 4;
 inline constexpr int kRenormalizeEvery = 8;
 inline constexpr std::uint16_t kUnreachable = 0xFFFF;
 
-// Elements on each side of the seam that the first pass looks at. A choice of k bits acts on 8 / k elements,
-// yet the best path settles slowly: half of each length costs .4 to 1 % more distortion.
-inline int seam_reach(int bits, int n) {
+// Codes shorter than this take the best of all seams; longer ones the seam that a first pass finds.
+inline constexpr int kSeamFrom = 64;
+
+// Elements on each side of the seam that the first pass looks at, going round more than once if need be. A
+// choice of k bits acts on 8 / k elements, yet the best path settles slowly: at n = 128 half as many cost .4
+// to 1 % more distortion.
+constexpr int seam_reach(int bits) {
   constexpr std::array kReach = {96, 48, 32, 24};
-  return std::min(n / 2, kReach[static_cast<std::size_t>(bits - 1)]);
+  return kReach[static_cast<std::size_t>(bits - 1)];
+}
+
+// The element at which the first pass starts.
+constexpr int seam_run_start(int bits, int n) {
+  const int past = seam_reach(bits) % n;
+  return past == 0 ? 0 : n - past;
 }
 
 // Working memory of one vectorized search, both parts aligned to 64 bytes.
 struct Scratch {
-  std::int16_t* input;  // n + n / 2
-  std::uint8_t* trace;  // n << (8 - k): by element and group, the group before
+  std::int16_t* input;  // n
+  std::uint8_t* trace;  // by element of the longer run and group: the group before
 };
 
 // Throws ConfigError unless bits is 1, 2, 3 or 4, ShapeError unless a code of n elements exists.

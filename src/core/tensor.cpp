@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <veloxquant/core/error.hpp>
 
@@ -16,12 +16,14 @@ std::int64_t element_count(const Shape& shape, std::size_t element_size) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) {
     if (extent < 0) throw ShapeError("tensor", fmt::format("extent {} of shape {} is negative", extent, to_string(shape)));
-    if (extent != 0 && count > (std::int64_t{1} << 62) / extent / static_cast<std::int64_t>(element_size)) {
+    // Axes of extent 0 are left out here, so that the strides of an empty tensor stay in range too.
+    if (extent == 0) continue;
+    if (count > (std::int64_t{1} << 62) / extent / static_cast<std::int64_t>(element_size)) {
       throw ShapeError("tensor", fmt::format("shape {} holds more than 2^62 bytes", to_string(shape)));
     }
     count *= extent;
   }
-  return count;
+  return std::find(shape.begin(), shape.end(), 0) == shape.end() ? count : 0;
 }
 
 Shape row_major(const Shape& shape) {
@@ -29,7 +31,7 @@ Shape row_major(const Shape& shape) {
   std::int64_t step = 1;
   for (std::size_t i = shape.size(); i-- > 0;) {
     strides[i] = step;
-    step *= shape[i];
+    step *= std::max<std::int64_t>(shape[i], 1);
   }
   return strides;
 }

@@ -17,8 +17,8 @@ namespace veloxquant {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-// Pauses before a waiting thread goes to sleep: some tens of microseconds, which bridges the gap between the loops of
-// one decoding step.
+// Pauses before a waiting thread goes to sleep: some tens of microseconds, which bridges the gap between the
+// loops of one decoding step.
 constexpr int kSpins = 1000;
 
 // The worker number of this thread while it runs an item, else -1.
@@ -37,8 +37,8 @@ void spin_until(Condition condition) {
   for (int i = 0; i < kSpins && !condition(); ++i) pause_cpu();
 }
 
-// One parallel_for: items are claimed one by one, and the error of the lowest item is kept, so that which error is
-// reported does not depend on the number of threads either.
+// One parallel_for: items are claimed one by one, and the error of the lowest item is kept, so that which
+// error is reported does not depend on the number of threads either.
 struct Loop {
   std::size_t items;
   const std::function<void(std::size_t, int)>& body;
@@ -74,8 +74,8 @@ struct ThreadPool::State {
 
   std::mutex mutex;  // guards `loop`, `inside` and `stop`
   std::condition_variable opened, left;
-  Loop* loop = nullptr;             // null: no loop that could be joined
-  std::atomic<int> inside{0};       // workers in the loop, without the caller
+  Loop* loop = nullptr;              // null: no loop that could be joined
+  std::atomic<int> inside{0};        // workers in the loop, without the caller
   std::atomic<std::size_t> turn{0};  // counts loops and the stop
   bool stop = false;
 
@@ -126,7 +126,8 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads < 0 || threads > kMaxThreads) {
-    throw ConfigError("threads", fmt::format("{} threads; from 1 to {}, or 0 for all processors", threads, kMaxThreads));
+    throw ConfigError("threads",
+                      fmt::format("{} threads; from 1 to {}, or 0 for all processors", threads, kMaxThreads));
   }
   const int count = threads == 0 ? processors() : threads;
   try {

@@ -18,7 +18,8 @@ class Benchmark {
   Benchmark(Decoder& decoder, const BenchmarkRequest& request)
       : decoder_(decoder),
         request_(request),
-        reference_(unquantized_method(), cache_config(decoder, unquantized_method(), 0, 0), decoder.pool()) {
+        reference_(unquantized_method(), cache_config(decoder.config(), unquantized_method(), 0, 0),
+                   decoder.pool()) {
     for (const BenchmarkMethod& method : request.asked) runs_.push_back(make_run(method));
     for (const BenchmarkMethod& method : request.baselines) add_baseline(method);
     total_steps_ =
@@ -35,7 +36,8 @@ class Benchmark {
 
  private:
   MethodRun make_run(const BenchmarkMethod& method) const {
-    return {method, cache_config(decoder_, method, request_.sinks, request_.recent), decoder_.pool()};
+    return {method, cache_config(decoder_.config(), method, request_.sinks, request_.recent),
+            decoder_.pool()};
   }
 
   // A baseline may not serve the model's head size; that is no reason to refuse the whole benchmark.
@@ -256,9 +258,13 @@ BenchmarkMethod unquantized_method() {
   return {spec, spec};
 }
 
-KVCacheConfig cache_config(const Decoder& decoder, const BenchmarkMethod& method, std::int64_t sinks,
+KVCacheConfig cache_config(const ModelConfig& model, const BenchmarkMethod& method, std::int64_t sinks,
                            std::int64_t recent) {
-  KVCacheOptions options = decoder.cache_options();
+  KVCacheOptions options;
+  options.layers = model.layers;
+  options.kv_heads = model.kv_heads;
+  options.head_dim = model.head_dim;
+  options.rope = model.rope;
   options.keys = method.keys;
   options.values = method.values;
   options.sinks = sinks;

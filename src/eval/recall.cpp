@@ -35,29 +35,40 @@ std::vector<std::uint64_t> draw_different(SplitMix64& random, std::size_t count,
   return drawn;
 }
 
-// One hidden line and the question about it, as tokens.
+// A hidden line and the line that asks for it, as tokens; those of the answer are question[begin, end).
 struct Fact {
-  TokenIds line, question, answer;
+  TokenIds line, question;
+  RecallSequence::Answer answer;
 };
 
-Fact make_fact(const Tokenizer& tokenizer, std::uint64_t name, std::uint64_t code) {
-  const std::string what = fmt::format("the access code for the {} {}", kAdjectives[name / kNouns.size()],
+// The tokens that hold any of the bytes [begin, end) of the tokens' text. Lines are encoded whole, as text
+// is, and a tokenizer may join the answer's last character with what follows.
+RecallSequence::Answer tokens_of_bytes(const Tokenizer& tokenizer, const TokenIds& ids, std::size_t begin,
+                                       std::size_t end) {
+  RecallSequence::Answer answer;
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < ids.size() && bytes < end; ++i) {
+    bytes += tokenizer.decode(std::span(ids).subspan(i, 1)).size();
+    if (bytes <= begin) answer.begin = i + 1;
+    answer.end = i + 1;
+  }
+  return answer;
+}
+
+Fact make_fact(const Tokenizer& tokenizer, std::uint64_t name, std::uint64_t number) {
+  const std::string what = fmt::format("access code for the {} {}", kAdjectives[name / kNouns.size()],
                                        kNouns[name % kNouns.size()]);
-  const std::uint64_t digits = kFirstCode + code;
-  return {tokenizer.encode(fmt::format("\nT{} is {}.\n", what.substr(1), digits)),
-          tokenizer.encode(fmt::format("\nQuestion: what is {}? Answer:", what)),
-          tokenizer.encode(fmt::format(" {}.", digits))};
+  const std::uint64_t code = kFirstCode + number;
+  const std::string question = fmt::format("\nQuestion: what is the {}? Answer:", what);
+  const std::string answer = fmt::format(" {}.", code);
+  Fact fact;
+  fact.line = tokenizer.encode(fmt::format("\nThe {} is {}.\n", what, code));
+  fact.question = tokenizer.encode(question + answer + "\n");
+  fact.answer = tokens_of_bytes(tokenizer, fact.question, question.size(), question.size() + answer.size());
+  return fact;
 }
 
 void append(TokenIds& to, const TokenIds& tokens) { to.insert(to.end(), tokens.begin(), tokens.end()); }
-
-std::size_t tokens_of_facts(const std::vector<Fact>& facts, const std::vector<std::uint64_t>& asked,
-                            std::size_t line_end) {
-  std::size_t tokens = 0;
-  for (const Fact& fact : facts) tokens += fact.line.size();
-  for (const std::uint64_t i : asked) tokens += facts[i].question.size() + facts[i].answer.size() + line_end;
-  return tokens;
-}
 
 RecallSequence make_sequence(const Tokenizer& tokenizer, std::span<const std::uint32_t> text,
                              std::optional<std::uint32_t> bos, const RecallOptions& o, SplitMix64& random) {
@@ -66,9 +77,10 @@ RecallSequence make_sequence(const Tokenizer& tokenizer, std::span<const std::ui
   const auto asked = draw_different(random, static_cast<std::size_t>(o.questions), count);
   std::vector<Fact> facts;
   for (std::size_t i = 0; i < count; ++i) facts.push_back(make_fact(tokenizer, names[i], codes[i]));
-  const TokenIds line_end = tokenizer.encode("\n");
 
-  const std::size_t fixed = tokens_of_facts(facts, asked, line_end.size()) + (bos ? 1 : 0);
+  std::size_t fixed = bos ? 1 : 0;
+  for (const Fact& fact : facts) fixed += fact.line.size();
+  for (const std::uint64_t i : asked) fixed += facts[i].question.size();
   const auto total = static_cast<std::size_t>(o.seq_len);
   if (fixed >= total) {
     throw ConfigError(
@@ -95,10 +107,9 @@ RecallSequence make_sequence(const Tokenizer& tokenizer, std::span<const std::ui
     }
   }
   for (const std::uint64_t i : asked) {
+    const auto [begin, end] = facts[i].answer;
+    sequence.answers.push_back({ids.size() + begin, ids.size() + end});
     append(ids, facts[i].question);
-    sequence.answers.push_back({ids.size(), ids.size() + facts[i].answer.size()});
-    append(ids, facts[i].answer);
-    append(ids, line_end);
   }
   return sequence;
 }

@@ -22,8 +22,8 @@ std::string shown(const json& value) {
   return text;
 }
 
-std::int64_t checked_integer(const ConfigFields& fields, const char* name, const json& value, std::int64_t low,
-                             std::int64_t high) {
+std::int64_t checked_integer(const ConfigFields& fields, const char* name, const json& value,
+                             std::int64_t low, std::int64_t high) {
   const std::string limit = fmt::format("it must be a whole number from {} to {}", low, high);
   if (!value.is_number_integer()) fields.refuse(name, limit);
   // An unsigned value beyond the signed range would wrap in get<int64_t>().

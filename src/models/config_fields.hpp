@@ -1,4 +1,5 @@
-// ConfigFields: a JSON object read field by field, each with its range; every refusal names the field and its value.
+// ConfigFields: a JSON object read field by field, each with its range; every refusal names the field and its
+// value.
 #pragma once
 
 #include <cstdint>

@@ -23,12 +23,15 @@ Arithmetic choose(Arithmetic asked, const ModelConfig& config, const ShardedSafe
   }
   const auto shapes = weight_shapes(config);
   const bool stored = std::all_of(shapes.begin(), shapes.end(), [&](const auto& weight) {
-    return weight.second.size() == 1 || file.info(weight.first).dtype == DType::bf16;  // norms and biases aside
+    return weight.second.size() == 1 ||
+           file.info(weight.first).dtype == DType::bf16;  // norms and biases aside
   });
   return stored && support == Bf16Support::native ? Arithmetic::bf16 : Arithmetic::fp32;
 }
 
-DType element_type(Arithmetic arithmetic) { return arithmetic == Arithmetic::bf16 ? DType::bf16 : DType::f32; }
+DType element_type(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::bf16 ? DType::bf16 : DType::f32;
+}
 
 // Drops what was appended beyond `size` tokens.
 void trim_to(LayerCaches caches, std::int64_t size) {
@@ -46,9 +49,12 @@ std::uint32_t most_probable(const Tensor& logits) {
 
 const char* to_string(Arithmetic arithmetic) noexcept {
   switch (arithmetic) {
-    case Arithmetic::automatic: return "automatic";
-    case Arithmetic::fp32: return "fp32";
-    case Arithmetic::bf16: return "bf16";
+    case Arithmetic::automatic:
+      return "automatic";
+    case Arithmetic::fp32:
+      return "fp32";
+    case Arithmetic::bf16:
+      return "bf16";
   }
   return "unknown";
 }
@@ -73,28 +79,31 @@ struct Decoder::State {
     if (tokens.empty()) throw ConfigError("forward", "there are no tokens");
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       if (tokens[i] >= config.vocab) {
-        throw ConfigError("forward", fmt::format("token {} at index {} is outside the vocabulary of {}", tokens[i], i,
-                                                 config.vocab));
+        throw ConfigError("forward", fmt::format("token {} at index {} is outside the vocabulary of {}",
+                                                 tokens[i], i, config.vocab));
       }
     }
   }
 
   void check_caches(LayerCaches caches) const {
     if (caches.size() != static_cast<std::size_t>(config.layers)) {
-      throw ConfigError("forward", fmt::format("{} caches were given for {} layers", caches.size(), config.layers));
+      throw ConfigError("forward",
+                        fmt::format("{} caches were given for {} layers", caches.size(), config.layers));
     }
     for (std::size_t layer = 0; layer < caches.size(); ++layer) {
-      if (caches[layer] == nullptr) throw ConfigError("forward", fmt::format("the cache of layer {} is null", layer));
+      if (caches[layer] == nullptr)
+        throw ConfigError("forward", fmt::format("the cache of layer {} is null", layer));
       const KVCacheOptions& options = caches[layer]->config().options();
       if (options.batch != 1 || options.kv_heads != config.kv_heads || options.head_dim != config.head_dim) {
-        throw ConfigError("forward", fmt::format("the cache of layer {} is for batch {}, {} KV heads of {}; the model "
-                                                 "runs with batch 1, {} KV heads of {}",
-                                                 layer, options.batch, options.kv_heads, options.head_dim,
-                                                 config.kv_heads, config.head_dim));
+        throw ConfigError(
+            "forward", fmt::format("the cache of layer {} is for batch {}, {} KV heads of {}; the model "
+                                   "runs with batch 1, {} KV heads of {}",
+                                   layer, options.batch, options.kv_heads, options.head_dim, config.kv_heads,
+                                   config.head_dim));
       }
       if (caches[layer]->size() != caches[0]->size()) {
-        throw ConfigError("forward", fmt::format("the cache of layer {} holds {} tokens, that of layer 0 {}", layer,
-                                                 caches[layer]->size(), caches[0]->size()));
+        throw ConfigError("forward", fmt::format("the cache of layer {} holds {} tokens, that of layer 0 {}",
+                                                 layer, caches[layer]->size(), caches[0]->size()));
       }
     }
   }
@@ -142,8 +151,9 @@ KVCacheOptions Decoder::cache_options() const {
 
 std::optional<std::string> Decoder::warning(std::int64_t context) const {
   if (context <= config().max_position) return std::nullopt;
-  return fmt::format("{} tokens are more than the {} that the model was trained for; its answers get worse there",
-                     context, config().max_position);
+  return fmt::format(
+      "{} tokens are more than the {} that the model was trained for; its answers get worse there", context,
+      config().max_position);
 }
 
 Tensor Decoder::forward_hidden(std::span<const std::uint32_t> tokens, LayerCaches caches,
@@ -165,16 +175,18 @@ Tensor Decoder::forward_hidden(std::span<const std::uint32_t> tokens, LayerCache
 
 Tensor Decoder::logits(const Tensor& hidden) {
   if (hidden.rank() != 2 || hidden.dim(1) != config().hidden) {
-    throw ShapeError("logits", fmt::format("hidden states are {}; they must be [rows, {}]", to_string(hidden.shape()),
-                                           config().hidden));
+    throw ShapeError("logits", fmt::format("hidden states are {}; they must be [rows, {}]",
+                                           to_string(hidden.shape()), config().hidden));
   }
   if (hidden.dtype() != DType::f32) {
-    throw DTypeError("logits", fmt::format("hidden states are {}; they must be f32", to_string(hidden.dtype())));
+    throw DTypeError("logits",
+                     fmt::format("hidden states are {}; they must be f32", to_string(hidden.dtype())));
   }
   return state_->transformer.logits(hidden.contiguous());
 }
 
-Tensor Decoder::forward(std::span<const std::uint32_t> tokens, LayerCaches caches, const ForwardOptions& options) {
+Tensor Decoder::forward(std::span<const std::uint32_t> tokens, LayerCaches caches,
+                        const ForwardOptions& options) {
   return logits(forward_hidden(tokens, caches, options));
 }
 

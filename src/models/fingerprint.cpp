@@ -15,10 +15,10 @@ namespace {
 std::string essentials(const ModelConfig& c) {
   const RopeConfig& r = c.rope;
   return fmt::format("{} {} {} {} {} {} {} {} {:a} | {:a} {} {} {:a} {:a} {:a} {} | {} {} {} {} {} | {}",
-                     to_string(c.family), c.hidden, c.intermediate, c.layers, c.heads, c.kv_heads, c.head_dim, c.vocab,
-                     c.rms_norm_eps, r.theta, r.rotary_dim, static_cast<int>(r.scaling), r.factor, r.low_freq_factor,
-                     r.high_freq_factor, r.original_max_position, c.tie_word_embeddings, c.qkv_bias, c.output_bias,
-                     c.mlp_bias, c.qk_norm, fmt::join(c.windows, " "));
+                     to_string(c.family), c.hidden, c.intermediate, c.layers, c.heads, c.kv_heads, c.head_dim,
+                     c.vocab, c.rms_norm_eps, r.theta, r.rotary_dim, static_cast<int>(r.scaling), r.factor,
+                     r.low_freq_factor, r.high_freq_factor, r.original_max_position, c.tie_word_embeddings,
+                     c.qkv_bias, c.output_bias, c.mlp_bias, c.qk_norm, fmt::join(c.windows, " "));
 }
 
 class Hash {

@@ -7,11 +7,11 @@
 #include <dnnl.hpp>
 #include <map>
 #include <mutex>
-#include <veloxquant/core/error.hpp>
 #include <vector>
+#include <veloxquant/core/error.hpp>
 
-// Of the OpenMP run-time library that oneDNN runs on (OpenMP 5.1, section 3.2). The number belongs to the calling
-// thread, so that other users of OpenMP in the process see nothing of it.
+// Of the OpenMP run-time library that oneDNN runs on (OpenMP 5.1, section 3.2). The number belongs to the
+// calling thread, so that other users of OpenMP in the process see nothing of it.
 extern "C" void omp_set_num_threads(int count);
 extern "C" int omp_get_max_threads(void);
 
@@ -45,7 +45,8 @@ dnnl::matmul::primitive_desc describe(DType arithmetic, const Extents& extents, 
   const Memory::desc b({k, n}, element_type(arithmetic), Memory::format_tag::ba);
   const Memory::desc c({m, n}, Memory::data_type::f32, Memory::format_tag::ab);
   dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);  // one primitive runs on several threads at once
+  attributes.set_scratchpad_mode(
+      dnnl::scratchpad_mode::user);  // one primitive runs on several threads at once
   return dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine);
 }
 
@@ -114,7 +115,8 @@ void Gemm::multiply(const void* a, const void* b, float* c, std::int64_t m, std:
                                           {DNNL_ARG_SCRATCHPAD, view(scratch, mine.scratch.data())}});
   mine.stream.wait();
 } catch (const dnnl::error& error) {
-  throw UnsupportedError("forward", fmt::format("oneDNN refused a {} x {} x {} product: {}", m, n, k, error.what()));
+  throw UnsupportedError("forward",
+                         fmt::format("oneDNN refused a {} x {} x {} product: {}", m, n, k, error.what()));
 }
 
 }  // namespace veloxquant

@@ -9,7 +9,8 @@
 
 namespace veloxquant {
 
-// The name of oneDNN's implementation of such products, as "brg:avx512_core_bf16"; empty when this CPU has none.
+// The name of oneDNN's implementation of such products, as "brg:avx512_core_bf16"; empty when this CPU has
+// none.
 std::string gemm_implementation(DType arithmetic);
 
 class Gemm {
@@ -21,9 +22,10 @@ class Gemm {
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  // c [m, n] = a [m, k] b^T with b [n, k], all row-major. May be called by several threads at once, each with its
-  // own worker number.
-  void multiply(const void* a, const void* b, float* c, std::int64_t m, std::int64_t n, std::int64_t k, int worker);
+  // c [m, n] = a [m, k] b^T with b [n, k], all row-major. May be called by several threads at once, each with
+  // its own worker number.
+  void multiply(const void* a, const void* b, float* c, std::int64_t m, std::int64_t n, std::int64_t k,
+                int worker);
 
  private:
   struct State;

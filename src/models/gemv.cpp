@@ -1,5 +1,7 @@
 #include "models/gemv.hpp"
 
+// SVE vectors have no size, so they cannot be held in the arrays of the tile; such CPUs use NEON.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "models/gemv.cpp"
 #define HWY_WANT_AVX3_DL
@@ -30,8 +32,8 @@ HWY_INLINE hn::Vec<D> load_weights(D d, const bf16* weights) {
 HWY_INLINE float widened(float weight) { return weight; }
 HWY_INLINE float widened(bf16 weight) { return to_f32(weight); }
 
-// One tile: `kOutputs` outputs from `first` on, of `kRows` tokens. Several outputs share the loads of x and give
-// the adders independent sums.
+// One tile: `kOutputs` outputs from `first` on, of `kRows` tokens. Several outputs share the loads of x and
+// give the adders independent sums.
 template <int kOutputs, int kRows, class T>
 HWY_INLINE void tile(const T* HWY_RESTRICT weights, const float* HWY_RESTRICT x, std::size_t inputs,
                      std::size_t first, float* HWY_RESTRICT y, std::size_t y_stride) {
@@ -55,7 +57,8 @@ HWY_INLINE void tile(const T* HWY_RESTRICT weights, const float* HWY_RESTRICT x,
     for (int r = 0; r < kRows; ++r) {
       float total = hn::GetLane(hn::SumOfLanes(d, sums[o][r]));
       for (std::size_t rest = i; rest < inputs; ++rest) {
-        total += widened(w[static_cast<std::size_t>(o) * inputs + rest]) * x[static_cast<std::size_t>(r) * inputs + rest];
+        total += widened(w[static_cast<std::size_t>(o) * inputs + rest]) *
+                 x[static_cast<std::size_t>(r) * inputs + rest];
       }
       y[static_cast<std::size_t>(r) * y_stride + first + static_cast<std::size_t>(o)] = total;
     }
@@ -63,9 +66,10 @@ HWY_INLINE void tile(const T* HWY_RESTRICT weights, const float* HWY_RESTRICT x,
 }
 
 template <int kRows, class T>
-void outputs_of(const T* weights, const float* x, std::size_t inputs, std::size_t begin, std::size_t end, float* y,
-                std::size_t y_stride) {
-  constexpr int kTile = kRows <= 2 ? 4 : 2;  // at most 8 sums: they fit the 16 registers of AVX2 with their operands
+void outputs_of(const T* weights, const float* x, std::size_t inputs, std::size_t begin, std::size_t end,
+                float* y, std::size_t y_stride) {
+  constexpr int kTile =
+      kRows <= 2 ? 4 : 2;  // at most 8 sums: they fit the 16 registers of AVX2 with their operands
   std::size_t o = begin;
   for (; o + kTile <= end; o += kTile) tile<kTile, kRows>(weights, x, inputs, o, y, y_stride);
   for (; o < end; ++o) tile<1, kRows>(weights, x, inputs, o, y, y_stride);
@@ -75,10 +79,14 @@ template <class T>
 void any_rows(const T* weights, const float* x, std::size_t inputs, std::size_t rows, std::size_t begin,
               std::size_t end, float* y, std::size_t y_stride) {
   switch (rows) {
-    case 1: return outputs_of<1>(weights, x, inputs, begin, end, y, y_stride);
-    case 2: return outputs_of<2>(weights, x, inputs, begin, end, y, y_stride);
-    case 3: return outputs_of<3>(weights, x, inputs, begin, end, y, y_stride);
-    default: return outputs_of<4>(weights, x, inputs, begin, end, y, y_stride);
+    case 1:
+      return outputs_of<1>(weights, x, inputs, begin, end, y, y_stride);
+    case 2:
+      return outputs_of<2>(weights, x, inputs, begin, end, y, y_stride);
+    case 3:
+      return outputs_of<3>(weights, x, inputs, begin, end, y, y_stride);
+    default:
+      return outputs_of<4>(weights, x, inputs, begin, end, y, y_stride);
   }
 }
 

@@ -33,7 +33,8 @@ void split_heads(const Tensor& rows, const HeadSteps& steps, const Tensor& heads
       std::memcpy(head, rows.data<float>() + (token * count + h) * head_dim, size * sizeof(float));
       if (steps.norm != nullptr) rms_norm(head, steps.norm->data<float>(), size, steps.eps, head);
       if (steps.rotation != nullptr) {
-        rotate_half_split(head, steps.rotation->cosines(token), steps.rotation->sines(token), steps.rotation->pairs());
+        rotate_half_split(head, steps.rotation->cosines(token), steps.rotation->sines(token),
+                          steps.rotation->pairs());
       }
     }
   });

@@ -10,14 +10,19 @@
 
 namespace veloxquant {
 
-// Cosines and sines for `tokens` positions from `first` on, every angle the f32 product of position and frequency
-// (as transformers computes it; positions beyond 2^24 lose their last bits there and here).
+// Cosines and sines for `tokens` positions from `first` on, every angle the f32 product of position and
+// frequency (as transformers computes it; positions beyond 2^24 lose their last bits there and here).
 class RotaryAngles {
  public:
-  RotaryAngles(const std::vector<float>& frequencies, std::int64_t first, std::int64_t tokens, ThreadPool& pool);
+  RotaryAngles(const std::vector<float>& frequencies, std::int64_t first, std::int64_t tokens,
+               ThreadPool& pool);
   std::size_t pairs() const noexcept { return pairs_; }
-  const float* cosines(std::int64_t token) const { return cosines_.data() + static_cast<std::size_t>(token) * pairs_; }
-  const float* sines(std::int64_t token) const { return sines_.data() + static_cast<std::size_t>(token) * pairs_; }
+  const float* cosines(std::int64_t token) const {
+    return cosines_.data() + static_cast<std::size_t>(token) * pairs_;
+  }
+  const float* sines(std::int64_t token) const {
+    return sines_.data() + static_cast<std::size_t>(token) * pairs_;
+  }
 
  private:
   std::size_t pairs_;

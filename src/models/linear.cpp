@@ -20,7 +20,8 @@ std::int64_t rows_per_product(std::int64_t rows) {
 
 std::int64_t pieces(std::int64_t total, std::int64_t piece) { return (total + piece - 1) / piece; }
 
-void gemv_any(const Linear& layer, const float* x, std::int64_t rows, std::int64_t begin, std::int64_t end, float* y) {
+void gemv_any(const Linear& layer, const float* x, std::int64_t rows, std::int64_t begin, std::int64_t end,
+              float* y) {
   const auto inputs = static_cast<std::size_t>(layer.inputs()), count = static_cast<std::size_t>(rows);
   const auto first = static_cast<std::size_t>(begin), last = static_cast<std::size_t>(end);
   const auto stride = static_cast<std::size_t>(layer.outputs());
@@ -35,7 +36,8 @@ void gemv_any(const Linear& layer, const float* x, std::int64_t rows, std::int64
 void add_bias(const Linear& layer, float* y, std::int64_t rows, std::int64_t begin, std::int64_t end) {
   if (!layer.bias.defined()) return;
   for (std::int64_t r = 0; r < rows; ++r) {
-    add_to(y + r * layer.outputs() + begin, layer.bias.data<float>() + begin, static_cast<std::size_t>(end - begin));
+    add_to(y + r * layer.outputs() + begin, layer.bias.data<float>() + begin,
+           static_cast<std::size_t>(end - begin));
   }
 }
 
@@ -59,13 +61,16 @@ struct LinearEngine::State {
   State(DType type, std::shared_ptr<ThreadPool> threads)
       : arithmetic(type), pool(std::move(threads)), gemm(type, pool->threads()) {}
 
-  void few(const float* x, std::int64_t rows, std::span<const Linear* const> layers, std::span<float* const> outputs) {
+  void few(const float* x, std::int64_t rows, std::span<const Linear* const> layers,
+           std::span<float* const> outputs) {
     std::size_t items = 0;
-    for (const Linear* layer : layers) items += static_cast<std::size_t>(pieces(layer->outputs(), kGemvOutputs));
+    for (const Linear* layer : layers)
+      items += static_cast<std::size_t>(pieces(layer->outputs(), kGemvOutputs));
     pool->parallel_for(items, [&](std::size_t item, int) {
       std::size_t i = 0;
       auto piece = static_cast<std::int64_t>(item);
-      for (; piece >= pieces(layers[i]->outputs(), kGemvOutputs); ++i) piece -= pieces(layers[i]->outputs(), kGemvOutputs);
+      for (; piece >= pieces(layers[i]->outputs(), kGemvOutputs); ++i)
+        piece -= pieces(layers[i]->outputs(), kGemvOutputs);
       const std::int64_t begin = piece * kGemvOutputs;
       const std::int64_t end = std::min(begin + kGemvOutputs, layers[i]->outputs());
       gemv_any(*layers[i], x, rows, begin, end, outputs[i]);
@@ -76,16 +81,19 @@ struct LinearEngine::State {
   // x in the element type of the arithmetic.
   const void* operand(const float* x, std::int64_t rows, std::int64_t inputs) {
     if (arithmetic == DType::f32) return x;
-    if (!rounded.defined() || rounded.numel() < rows * inputs) rounded = Tensor::empty({rows * inputs}, DType::bf16);
+    if (!rounded.defined() || rounded.numel() < rows * inputs)
+      rounded = Tensor::empty({rows * inputs}, DType::bf16);
     pool->parallel_for(static_cast<std::size_t>(pieces(rows, kConvertRows)), [&](std::size_t item, int) {
       const std::int64_t begin = static_cast<std::int64_t>(item) * kConvertRows;
       const std::int64_t count = std::min(kConvertRows, rows - begin);
-      round_to_bf16(x + begin * inputs, static_cast<std::size_t>(count * inputs), rounded.data<bf16>() + begin * inputs);
+      round_to_bf16(x + begin * inputs, static_cast<std::size_t>(count * inputs),
+                    rounded.data<bf16>() + begin * inputs);
     });
     return rounded.raw();
   }
 
-  void many(const float* x, std::int64_t rows, std::span<const Linear* const> layers, std::span<float* const> outputs) {
+  void many(const float* x, std::int64_t rows, std::span<const Linear* const> layers,
+            std::span<float* const> outputs) {
     const std::int64_t inputs = layers[0]->inputs(), step = rows_per_product(rows);
     const auto* a = static_cast<const std::byte*>(operand(x, rows, inputs));
     const auto row_bytes = static_cast<std::int64_t>(size_of(arithmetic)) * inputs;

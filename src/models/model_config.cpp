@@ -17,7 +17,8 @@ constexpr std::int64_t kMaxHidden = 1 << 20, kMaxIntermediate = 1 << 22, kMaxLay
 constexpr std::int64_t kMaxHeadDim = 4096, kMaxVocab = 1 << 24, kMaxPosition = 1 << 30;
 constexpr std::uint64_t kMaxFileBytes = 1 << 20;
 
-constexpr ModelFamily kFamilies[] = {ModelFamily::llama, ModelFamily::mistral, ModelFamily::qwen2, ModelFamily::qwen3};
+constexpr ModelFamily kFamilies[] = {ModelFamily::llama, ModelFamily::mistral, ModelFamily::qwen2,
+                                     ModelFamily::qwen3};
 
 ModelFamily read_family(const ConfigFields& fields) {
   const std::vector<std::string> names = fields.texts("architectures");
@@ -44,7 +45,8 @@ void read_shape(const ConfigFields& fields, ModelConfig& config) {
                         ? config.heads
                         : static_cast<int>(fields.integer("num_key_value_heads", 1, kMaxHeads));
   if (config.heads % config.kv_heads != 0) {
-    fields.refuse("num_key_value_heads", fmt::format("it must divide num_attention_heads ({})", config.heads));
+    fields.refuse("num_key_value_heads",
+                  fmt::format("it must divide num_attention_heads ({})", config.heads));
   }
   if (fields.has("head_dim") || config.family == ModelFamily::qwen3) {
     config.head_dim = static_cast<int>(fields.integer("head_dim", 2, kMaxHeadDim));
@@ -52,9 +54,10 @@ void read_shape(const ConfigFields& fields, ModelConfig& config) {
   } else {
     config.head_dim = static_cast<int>(config.hidden / config.heads);
     if (config.hidden % config.heads != 0 || config.head_dim % 2 != 0 || config.head_dim > kMaxHeadDim) {
-      fields.refuse("hidden_size",
-                    fmt::format("without head_dim it must be num_attention_heads ({}) times an even head size up to {}",
-                                config.heads, kMaxHeadDim));
+      fields.refuse(
+          "hidden_size",
+          fmt::format("without head_dim it must be num_attention_heads ({}) times an even head size up to {}",
+                      config.heads, kMaxHeadDim));
     }
   }
 }
@@ -98,7 +101,8 @@ void read_qwen_windows(const ConfigFields& fields, ModelConfig& config) {
   } else if (used) {
     const std::int64_t full = fields.integer("max_window_layers", 0, kMaxLayers);
     const std::int64_t window = fields.integer("sliding_window", 1, kMaxPosition);
-    std::fill(config.windows.begin() + std::min<std::int64_t>(full, config.layers), config.windows.end(), window);
+    std::fill(config.windows.begin() + std::min<std::int64_t>(full, config.layers), config.windows.end(),
+              window);
   }
 }
 
@@ -132,7 +136,8 @@ void read_scaling(const ConfigFields& scaling, RopeConfig& rope) {
   rope.low_freq_factor = scaling.positive("low_freq_factor", 1e6);
   rope.high_freq_factor = scaling.positive("high_freq_factor", 1e6);
   if (rope.high_freq_factor <= rope.low_freq_factor) {
-    scaling.refuse("high_freq_factor", fmt::format("it must be above low_freq_factor ({})", rope.low_freq_factor));
+    scaling.refuse("high_freq_factor",
+                   fmt::format("it must be above low_freq_factor ({})", rope.low_freq_factor));
   }
   rope.original_max_position = scaling.integer("original_max_position_embeddings", 1, kMaxPosition);
 }
@@ -174,10 +179,14 @@ void read_rope(const ConfigFields& fields, ModelConfig& config) {
 
 const char* to_string(ModelFamily family) noexcept {
   switch (family) {
-    case ModelFamily::llama: return "LlamaForCausalLM";
-    case ModelFamily::mistral: return "MistralForCausalLM";
-    case ModelFamily::qwen2: return "Qwen2ForCausalLM";
-    case ModelFamily::qwen3: return "Qwen3ForCausalLM";
+    case ModelFamily::llama:
+      return "LlamaForCausalLM";
+    case ModelFamily::mistral:
+      return "MistralForCausalLM";
+    case ModelFamily::qwen2:
+      return "Qwen2ForCausalLM";
+    case ModelFamily::qwen3:
+      return "Qwen3ForCausalLM";
   }
   return "unknown";
 }

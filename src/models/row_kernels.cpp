@@ -6,8 +6,10 @@
 #define HWY_TARGET_INCLUDE "models/row_kernels.cpp"
 #define HWY_WANT_AVX3_DL
 #include <hwy/foreach_target.h>
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
+
+// After foreach_target.h, which gives every target its turn.
+#include <hwy/contrib/math/math-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace veloxquant {
@@ -41,11 +43,11 @@ void silu_times_rows(float* HWY_RESTRICT gate, const float* HWY_RESTRICT up, std
   const Floats d;
   const std::size_t lanes = hn::Lanes(d);
   const auto one = hn::Set(d, 1.0f);
-  const auto largest = hn::Set(d, 88.0f);  // exp of more leaves f32; silu is below 1e-36 there
+  const auto lowest = hn::Set(d, -88.0f);  // exp of more than 88 leaves f32; silu is above -1e-36 there
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    const auto v = hn::LoadU(d, gate + i);
-    const auto silu = hn::Div(v, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(v), largest))));
+    const auto v = hn::Max(lowest, hn::LoadU(d, gate + i));
+    const auto silu = hn::Div(v, hn::Add(one, hn::Exp(d, hn::Neg(v))));
     hn::StoreU(hn::Mul(silu, hn::LoadU(d, up + i)), d, gate + i);
   }
   for (; i < count; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
@@ -55,7 +57,8 @@ void add_rows(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, std::size_t co
   const Floats d;
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i);
+  for (; i + lanes <= count; i += lanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i);
   for (; i < count; ++i) x[i] += y[i];
 }
 
@@ -90,8 +93,9 @@ void round_rows(const float* HWY_RESTRICT x, std::size_t count, bf16* HWY_RESTRI
     const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
     const auto nearest = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff))));
     const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40));
-    const auto nan = hn::RebindMask(du, hn::Ne(v, v));
-    hn::StoreU(hn::TruncateTo(dh, hn::IfThenElse(nan, quiet, nearest)), dh, reinterpret_cast<std::uint16_t*>(out + i));
+    const auto nan = hn::RebindMask(du, hn::IsNaN(v));
+    hn::StoreU(hn::TruncateTo(dh, hn::IfThenElse(nan, quiet, nearest)), dh,
+               reinterpret_cast<std::uint16_t*>(out + i));
   }
   for (; i < count; ++i) out[i] = to_bf16(x[i]);
 }
@@ -138,9 +142,13 @@ void rotate_half_split(float* head, const float* cosines, const float* sines, st
   HWY_DYNAMIC_DISPATCH(rotate_rows)(head, cosines, sines, pairs);
 }
 
-void round_to_bf16(const float* x, std::size_t count, bf16* out) { HWY_DYNAMIC_DISPATCH(round_rows)(x, count, out); }
+void round_to_bf16(const float* x, std::size_t count, bf16* out) {
+  HWY_DYNAMIC_DISPATCH(round_rows)(x, count, out);
+}
 
-void widen_bf16(const bf16* x, std::size_t count, float* out) { HWY_DYNAMIC_DISPATCH(widen_rows)(x, count, out); }
+void widen_bf16(const bf16* x, std::size_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(widen_rows)(x, count, out);
+}
 
 }  // namespace veloxquant
 #endif  // HWY_ONCE

@@ -22,11 +22,13 @@ void widen_row(const Tensor& matrix, std::int64_t row, float* out) {
   const auto width = static_cast<std::size_t>(matrix.dim(1));
   const auto begin = static_cast<std::size_t>(row) * width;
   switch (matrix.dtype()) {
-    case DType::bf16: return widen_bf16(matrix.data<bf16>() + begin, width, out);
+    case DType::bf16:
+      return widen_bf16(matrix.data<bf16>() + begin, width, out);
     case DType::f16:
       for (std::size_t i = 0; i < width; ++i) out[i] = to_f32(matrix.data<f16>()[begin + i]);
       return;
-    default: std::memcpy(out, matrix.data<float>() + begin, width * sizeof(float));
+    default:
+      std::memcpy(out, matrix.data<float>() + begin, width * sizeof(float));
   }
 }
 

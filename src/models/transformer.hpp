@@ -18,8 +18,8 @@ class Transformer {
   Transformer(const ModelConfig& config, const ModelWeights& weights, DType arithmetic,
               std::shared_ptr<ThreadPool> pool);
 
-  // The hidden states of all tokens before the final norm, f32 [tokens, hidden]. The tokens stand at positions from
-  // `first` on.
+  // The hidden states of all tokens before the final norm, f32 [tokens, hidden]. The tokens stand at
+  // positions from `first` on.
   Tensor run(std::span<const std::uint32_t> tokens, std::int64_t first, LayerCaches caches,
              const LayerObserver& observer);
   Tensor final_norm(const Tensor& hidden);  // f32 [rows, hidden], contiguous

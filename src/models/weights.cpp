@@ -12,7 +12,8 @@ using NamedShapes = std::vector<std::pair<std::string, Shape>>;
 
 std::string layer_prefix(int layer) { return fmt::format("model.layers.{}.", layer); }
 
-void add_linear(NamedShapes& list, const std::string& name, std::int64_t outputs, std::int64_t inputs, bool bias) {
+void add_linear(NamedShapes& list, const std::string& name, std::int64_t outputs, std::int64_t inputs,
+                bool bias) {
   list.emplace_back(name + ".weight", Shape{outputs, inputs});
   if (bias) list.emplace_back(name + ".bias", Shape{outputs});
 }
@@ -41,7 +42,8 @@ class Loader {
   Tensor norm(const std::string& name) const { return file_.tensor(name + ".weight").to(DType::f32); }
 
   Linear linear(const std::string& name, bool bias) const {
-    return make_linear(file_.tensor(name + ".weight"), bias ? file_.tensor(name + ".bias") : Tensor(), arithmetic_);
+    return make_linear(file_.tensor(name + ".weight"), bias ? file_.tensor(name + ".bias") : Tensor(),
+                       arithmetic_);
   }
 
   LayerWeights layer(const ModelConfig& c, const std::string& prefix) const {
@@ -81,12 +83,13 @@ NamedShapes weight_shapes(const ModelConfig& config) {
 void check_weights(const ModelConfig& config, const ShardedSafetensors& file) {
   for (const auto& [name, shape] : weight_shapes(config)) {
     if (!file.contains(name)) {
-      throw ModelError("load model", fmt::format("the tensor {} of shape {} is missing", name, to_string(shape)));
+      throw ModelError("load model",
+                       fmt::format("the tensor {} of shape {} is missing", name, to_string(shape)));
     }
     const TensorInfo& info = file.info(name);
     if (info.shape != shape) {
-      throw ModelError("load model", fmt::format("the tensor {} has the shape {}; config.json makes it {}", name,
-                                                 to_string(info.shape), to_string(shape)));
+      throw ModelError("load model", fmt::format("the tensor {} has the shape {}; config.json makes it {}",
+                                                 name, to_string(info.shape), to_string(shape)));
     }
     if (info.dtype != DType::f32 && info.dtype != DType::f16 && info.dtype != DType::bf16) {
       throw ModelError("load model", fmt::format("the tensor {} holds {}; served are f32, f16 and bf16", name,

@@ -7,11 +7,13 @@
 //     64 (kc + ks + vc)      64 x vs          scales of the values   token 0 | token 1 | ... | token 63
 //     64 (kc + ks + vc + vs)                  end
 //
-// kc, ks, vc and vs are the bytes that the codes and the scales of one key and of one value take. Inside a section the
-// vectors stand in token order, each in canonical order (CodeSpec draws the bytes), without gaps. A page begins at a
-// multiple of 64 bytes; as 64 tokens of any whole number of bytes are a multiple of 64 too, so does every section.
+// kc, ks, vc and vs are the bytes that the codes and the scales of one key and of one value take. Inside a
+// section the vectors stand in token order, each in canonical order (CodeSpec draws the bytes), without gaps.
+// A page begins at a multiple of 64 bytes; as 64 tokens of any whole number of bytes are a multiple of 64
+// too, so does every section.
 //
-//     turboquant_mse, 4 bits, 128 dims:  kc = vc = 64, ks = vs = 2;  page = 64 x (64 + 2 + 64 + 2) = 8,448 bytes
+//     turboquant_mse, 4 bits, 128 dims:  kc = vc = 64, ks = vs = 2;  page = 64 x (64 + 2 + 64 + 2) = 8,448
+//     bytes
 //
 //     0               4096  4224            8320  8448
 //     |    K codes    |K sc.|    V codes    |V sc.|
@@ -37,13 +39,17 @@ class BlockLayout {
   // Bytes of a page: 64 (kc + ks + vc + vs).
   std::size_t bytes() const noexcept { return kPageTokens * token_bytes(); }
   // Bytes that one token takes in it.
-  std::size_t token_bytes() const noexcept { return keys_.codes + keys_.scales + values_.codes + values_.scales; }
+  std::size_t token_bytes() const noexcept {
+    return keys_.codes + keys_.scales + values_.codes + values_.scales;
+  }
   VectorBytes keys() const noexcept { return keys_; }
   VectorBytes values() const noexcept { return values_; }
 
   // Offsets from the page's begin to what token `slot` (0..63) has in each section.
   std::size_t key_codes(std::size_t slot) const noexcept { return slot * keys_.codes; }
-  std::size_t key_scales(std::size_t slot) const noexcept { return kPageTokens * keys_.codes + slot * keys_.scales; }
+  std::size_t key_scales(std::size_t slot) const noexcept {
+    return kPageTokens * keys_.codes + slot * keys_.scales;
+  }
   std::size_t value_codes(std::size_t slot) const noexcept {
     return kPageTokens * (keys_.codes + keys_.scales) + slot * values_.codes;
   }
@@ -56,6 +62,8 @@ class BlockLayout {
 };
 
 // Pages that hold `tokens` tokens.
-constexpr std::int64_t pages_for(std::int64_t tokens) noexcept { return (tokens + kPageTokens - 1) / kPageTokens; }
+constexpr std::int64_t pages_for(std::int64_t tokens) noexcept {
+  return (tokens + kPageTokens - 1) / kPageTokens;
+}
 
 }  // namespace veloxquant

@@ -122,7 +122,7 @@ void HadamardTransform::multiply(float* x, float* scratch, bool transposed) cons
       continue;
     }
     multiply_sylvester_runs(values, block.count, block.core);
-    // H x from the right is x^T H^T.
+    // multiply_rows has the vector on the left: (H x)^T = x^T H^T.
     const std::vector<float>& matrix = transposed ? block.matrix : block.transposed;
     multiply_rows(values, block.count, matrix.data(), block.core, block.core, scratch);
     std::memcpy(values, scratch, sizeof(float) * static_cast<std::size_t>(block.count * block.core));

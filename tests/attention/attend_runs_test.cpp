@@ -34,7 +34,8 @@ double worst_error(const PartialBuffers& got, const std::vector<double>& referen
       norm += expected * expected;
     }
     const double relative = std::sqrt(error / norm);
-    worst = relative <= worst ? worst : relative;  // a NaN is kept
+    if (std::isnan(relative)) return relative;
+    worst = std::max(worst, relative);
   }
   return worst;
 }

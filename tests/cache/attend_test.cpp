@@ -17,7 +17,11 @@ class Halves final : public Quantizer {
  public:
   explicit Halves(const QuantizerOptions&) {}
   EncodedVector encode(const Tensor& x) const override {
-    return {.indices = x.to(DType::bf16), .scale = {}, .metadata = {}, .original_shape = x.shape(), .dtype = x.dtype()};
+    return {.indices = x.to(DType::bf16),
+            .scale = {},
+            .metadata = {},
+            .original_shape = x.shape(),
+            .dtype = x.dtype()};
   }
   Tensor decode(const EncodedVector& e) const override { return e.indices.to(DType::f32).to(e.dtype); }
 };
@@ -27,7 +31,8 @@ double error_of(const PackedKVCache& cache, const Tensor& queries, std::vector<s
                 const AttentionMask& mask = {}, float scale = 0) {
   const bool ragged = !lengths.empty();
   if (!ragged) lengths.assign(static_cast<std::size_t>(queries.dim(0)), queries.dim(2));
-  const Tensor out = ragged ? cache.attend_ragged(queries, lengths, scale, mask) : cache.attend(queries, scale, mask);
+  const Tensor out =
+      ragged ? cache.attend_ragged(queries, lengths, scale, mask) : cache.attend(queries, scale, mask);
   EXPECT_EQ(out.shape(), queries.shape());
   return relative_error(out, plain_attention(cache, queries, lengths, double{scale}, mask));
 }
@@ -44,26 +49,39 @@ TEST_P(AttendCases, EqualsThePlainComputation) {
   for (const std::int64_t size : {1, 5, 64, 150}) {
     for (const std::int64_t queries : {1, 3, 40, 150}) {
       if (queries > size) continue;
-      PackedKVCache cache = make_cache({.keys = "turboquant_mse:4", .values = "affine:4", .batch = batch, .sinks = sinks, .recent = recent});
+      PackedKVCache cache = make_cache({.keys = "turboquant_mse:4",
+                                        .values = "affine:4",
+                                        .batch = batch,
+                                        .sinks = sinks,
+                                        .recent = recent});
       cache.append(random_vectors({batch, 2, size, 64}, 1), random_vectors({batch, 2, size, 64}, 2));
       const Tensor q = random_vectors({batch, 2 * group, queries, 64}, 3);
-      for (const AttentionMask mask : {AttentionMask{}, {.causal = false}, {.causal = true, .window = 1}, {.causal = true, .window = 70}}) {
-        EXPECT_LE(error_of(cache, q, {}, mask), kTolerance)
-            << fmt::format("{} tokens, {} queries, causal {}, window {}", size, queries, mask.causal, mask.window);
+      for (const AttentionMask mask : {AttentionMask{},
+                                       {.causal = false},
+                                       {.causal = true, .window = 1},
+                                       {.causal = true, .window = 70}}) {
+        EXPECT_LE(error_of(cache, q, {}, mask), kTolerance) << fmt::format(
+            "{} tokens, {} queries, causal {}, window {}", size, queries, mask.causal, mask.window);
       }
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AttendCases,
-                         ::testing::Values(Case{1, 1, 0, 0}, Case{3, 4, 0, 0}, Case{1, 8, 4, 0}, Case{3, 1, 0, 20},
-                                           Case{1, 4, 3, 33}, Case{1, 4, 200, 10}, Case{1, 1, 2, 200}));
+                         ::testing::Values(Case{1, 1, 0, 0}, Case{3, 4, 0, 0}, Case{1, 8, 4, 0},
+                                           Case{3, 1, 0, 20}, Case{1, 4, 3, 33}, Case{1, 4, 200, 10},
+                                           Case{1, 1, 2, 200}));
 
 TEST(Attend, ServesEveryMethodAndMixture) {
-  for (const auto& [keys, values] : std::vector<std::pair<const char*, const char*>>{
-           {"fp32", "fp32"}, {"fp16", "trellis:2"}, {"trellis:3", "fp8"}, {"q8_0", "q4_0:4:transform=hadamard"},
-           {"affine:3", "turboquant_mse:2:transform=haar"}, {"cache_test_halves", "cache_test_halves"},
-           {"turboquant_mse:4", "cache_test_halves"}, {"cache_test_halves", "trellis:4"}}) {
+  for (const auto& [keys, values] :
+       std::vector<std::pair<const char*, const char*>>{{"fp32", "fp32"},
+                                                        {"fp16", "trellis:2"},
+                                                        {"trellis:3", "fp8"},
+                                                        {"q8_0", "q4_0:4:transform=hadamard"},
+                                                        {"affine:3", "turboquant_mse:2:transform=haar"},
+                                                        {"cache_test_halves", "cache_test_halves"},
+                                                        {"turboquant_mse:4", "cache_test_halves"},
+                                                        {"cache_test_halves", "trellis:4"}}) {
     PackedKVCache cache = make_cache({.keys = keys, .values = values, .sinks = 2, .recent = 9});
     cache.append(random_vectors({1, 2, 300, 64}, 1), random_vectors({1, 2, 300, 64}, 2));
     for (const std::int64_t queries : {1, 70}) {
@@ -74,7 +92,8 @@ TEST(Attend, ServesEveryMethodAndMixture) {
 
 TEST(Attend, AddsBackTheCentres) {
   for (const char* method : {"turboquant_mse:4:centre=true", "affine:4:centre=true"}) {
-    const auto config = std::make_shared<const KVCacheConfig>(options_of({.keys = method, .values = method, .sinks = 2, .recent = 9}));
+    const auto config = std::make_shared<const KVCacheConfig>(
+        options_of({.keys = method, .values = method, .sinks = 2, .recent = 9}));
     const auto artifacts = std::make_shared<ArtifactStore>();
     artifacts->put("layers.0.keys.mean", random_vectors({2, 64}, 7, 3));
     artifacts->put("layers.0.values.mean", random_vectors({2, 64}, 8, 3));
@@ -98,7 +117,8 @@ TEST(Attend, ServesManyTokens) {
   PackedKVCache cache = make_cache({.kv_heads = 1, .sinks = 4, .recent = 2500});
   cache.append(random_vectors({1, 1, 9000, 64}, 1), random_vectors({1, 1, 9000, 64}, 2));
   EXPECT_LE(error_of(cache, random_vectors({1, 4, 1, 64}, 3)), kTolerance);
-  EXPECT_LE(error_of(cache, random_vectors({1, 2, 300, 64}, 4), {}, {.causal = true, .window = 4500}), kTolerance);
+  EXPECT_LE(error_of(cache, random_vectors({1, 2, 300, 64}, 4), {}, {.causal = true, .window = 4500}),
+            kTolerance);
 }
 
 TEST(Attend, HonoursTheScaleAndTheQueriesType) {

@@ -33,7 +33,8 @@ TEST(BlockLayout, SectionsTileThePage) {
       }
       EXPECT_EQ(owners, std::vector<int>(layout.bytes(), 1));
       EXPECT_EQ(layout.bytes(), 64 * (keys.codes + keys.scales + values.codes + values.scales));
-      for (const std::size_t begin : {layout.key_scales(0), layout.value_codes(0), layout.value_scales(0), layout.bytes()}) {
+      for (const std::size_t begin :
+           {layout.key_scales(0), layout.value_codes(0), layout.value_scales(0), layout.bytes()}) {
         EXPECT_EQ(begin % kPageAlignment, 0u);
       }
     }

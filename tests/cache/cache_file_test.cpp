@@ -13,7 +13,8 @@ namespace {
 
 using namespace veloxquant::testing;
 
-const CacheSetup kSetup{.keys = "turboquant_mse:3", .values = "affine:4", .batch = 2, .sinks = 2, .recent = 5};
+const CacheSetup kSetup{
+    .keys = "turboquant_mse:3", .values = "affine:4", .batch = 2, .sinks = 2, .recent = 5};
 
 PackedKVCache filled(const KVCacheOptions& options) {
   PackedKVCache cache = cache_with(options);
@@ -23,7 +24,8 @@ PackedKVCache filled(const KVCacheOptions& options) {
 }
 
 TEST(CacheFile, RoundTrips) {
-  for (const char* method : {"turboquant_mse:4", "trellis:2", "fp16", "fp32", "q4_0", "affine:2", "cache_test_halves"}) {
+  for (const char* method :
+       {"turboquant_mse:4", "trellis:2", "fp16", "fp32", "q4_0", "affine:2", "cache_test_halves"}) {
     for (const std::int64_t size : {0, 1, 3, 64, 200}) {
       const CacheSetup setup{.keys = method, .values = method, .batch = 2, .sinks = 2, .recent = 5};
       PackedKVCache cache = make_cache(setup);
@@ -72,10 +74,13 @@ TEST(CacheFile, OtherSettingsAreRefusedByName) {
   const TemporaryFile file;
   filled(options).save(file.path());
   const std::vector<std::pair<std::string, std::function<void(KVCacheOptions&)>>> changes = {
-      {"keys.method is 'turboquant_mse' there and 'trellis' here", [](auto& o) { o.keys.method = "trellis"; }},
+      {"keys.method is 'turboquant_mse' there and 'trellis' here",
+       [](auto& o) { o.keys.method = "trellis"; }},
       {"keys.bits is '3' there and '4' here", [](auto& o) { o.keys.options.bits = 4; }},
-      {"keys.scale is 'unbiased' there and 'one' here", [](auto& o) { o.keys.options.scale = ScaleMode::one; }},
-      {"keys.transform is 'the method's own' there and 'haar' here", [](auto& o) { o.keys.options.transform = "haar"; }},
+      {"keys.scale is 'unbiased' there and 'one' here",
+       [](auto& o) { o.keys.options.scale = ScaleMode::one; }},
+      {"keys.transform is 'the method's own' there and 'haar' here",
+       [](auto& o) { o.keys.options.transform = "haar"; }},
       {"keys.seed is '0' there and '1' here", [](auto& o) { o.keys.options.seed = 1; }},
       {"values.group is '0' there and '32' here", [](auto& o) { o.values.options.group = 32; }},
       {"sinks is '2' there and '3' here", [](auto& o) { o.sinks = 3; }},
@@ -86,7 +91,8 @@ TEST(CacheFile, OtherSettingsAreRefusedByName) {
       {"head_dim is '64' there and '128' here", [](auto& o) { o.head_dim = 128; }},
       {"rope is 'given' there and 'not given' here", [](auto& o) { o.rope.reset(); }},
       {"rope.theta is '10000' there and '500000' here", [](auto& o) { o.rope->theta = 500000; }},
-      {"rope.pairing is 'half_split' there and 'interleaved' here", [](auto& o) { o.rope->pairing = RopeConfig::Pairing::interleaved; }},
+      {"rope.pairing is 'half_split' there and 'interleaved' here",
+       [](auto& o) { o.rope->pairing = RopeConfig::Pairing::interleaved; }},
   };
   for (const auto& [words, change] : changes) {
     KVCacheOptions other = options;
@@ -99,7 +105,10 @@ TEST(CacheFile, OtherSettingsAreRefusedByName) {
     EXPECT_EQ(bytes_of(cache), before);
   }
   PackedKVCache second_layer(std::make_shared<const KVCacheConfig>(options), 1);
-  EXPECT_NE(message_of<ArtifactError>([&] { second_layer.load(file.path()); }).find("layer is '0' there and '1' here"), std::string::npos);
+  EXPECT_NE(message_of<ArtifactError>([&] {
+              second_layer.load(file.path());
+            }).find("layer is '0' there and '1' here"),
+            std::string::npos);
   // What other layers do is of no importance.
   KVCacheOptions more = options;
   more.layers = 3;
@@ -127,7 +136,8 @@ TEST(CacheFile, OtherArtifactsAreRefused) {
 }
 
 // A well-sealed file with something changed in it.
-void expect_refused(const PackedKVCache& cache, const std::function<void(NamedTensors&, std::map<std::string, std::string>&)>& change,
+void expect_refused(const PackedKVCache& cache,
+                    const std::function<void(NamedTensors&, std::map<std::string, std::string>&)>& change,
                     const std::string& words) {
   const TemporaryFile path;
   cache.save(path.path());
@@ -153,30 +163,44 @@ void expect_refused(const PackedKVCache& cache, const std::function<void(NamedTe
 TEST(CacheFile, InconsistentContentIsRefused) {
   const PackedKVCache cache = filled(options_of(kSetup));
   const auto tensor = [](NamedTensors& tensors, const std::string& name) -> Tensor& {
-    return std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.first == name; })->second;
+    return std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.first == name; })
+        ->second;
   };
   const auto drop = [](const std::string& name) {
-    return [name](NamedTensors& tensors, auto&) { std::erase_if(tensors, [&](const auto& t) { return t.first == name; }); };
+    return [name](NamedTensors& tensors, auto&) {
+      std::erase_if(tensors, [&](const auto& t) { return t.first == name; });
+    };
   };
   expect_refused(cache, drop("rows.1.k_codes"), "no tensor 'rows.1.k_codes'");
   expect_refused(cache, drop("rows.0.v_exact"), "no tensor 'rows.0.v_exact'");
   expect_refused(cache, drop("rows.0.k_check"), "no tensor 'rows.0.k_check'");
   expect_refused(cache, drop("rows.0.positions"), "row 0 has 7 exact tokens of 0");
   expect_refused(cache, drop("rows.0.k_exact"), "row 0 has 0 exact tokens of 150");
-  expect_refused(cache, [](NamedTensors& t, auto&) { t.emplace_back("rows.2.k_codes", Tensor::zeros({1}, DType::u8)); },
-                 "'rows.2.k_codes' does not belong there");
-  expect_refused(cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.0.positions").template data<std::int64_t>()[7] = 3; },
-                 "position 3 of token 7 in row 0");
-  expect_refused(cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_exact").template data<float>()[0] = NAN; }, "not finite");
-  expect_refused(cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_check").template data<float>()[0] += 1; }, "artifacts or tables");
-  expect_refused(cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_scales") = Tensor::zeros({2, 68, 2}, DType::u8); },
-                 "tensor 'rows.1.v_scales' is u8 [2, 68, 2], needs u8 [2, 68, 4]");
+  expect_refused(
+      cache, [](NamedTensors& t, auto&) { t.emplace_back("rows.2.k_codes", Tensor::zeros({1}, DType::u8)); },
+      "'rows.2.k_codes' does not belong there");
+  expect_refused(
+      cache,
+      [&](NamedTensors& t, auto&) { tensor(t, "rows.0.positions").template data<std::int64_t>()[7] = 3; },
+      "position 3 of token 7 in row 0");
+  expect_refused(
+      cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_exact").template data<float>()[0] = NAN; },
+      "not finite");
+  expect_refused(
+      cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_check").template data<float>()[0] += 1; },
+      "artifacts or tables");
+  expect_refused(
+      cache,
+      [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_scales") = Tensor::zeros({2, 68, 2}, DType::u8); },
+      "tensor 'rows.1.v_scales' is u8 [2, 68, 2], needs u8 [2, 68, 4]");
   expect_refused(cache, [](auto&, auto& m) { m.erase("config"); }, "no 'config' in the metadata");
   expect_refused(cache, [](auto&, auto& m) { m["config"] = "{"; }, "its config is not served");
   expect_refused(cache, [](auto&, auto& m) { m["layer"] = "x"; }, "layer 'x'");
   expect_refused(cache, [](auto&, auto& m) { m["layer"] = "70000"; }, "layer is '70000' there");
   expect_refused(cache, [](auto&, auto& m) { m["dtype.keys"] = "i8"; }, "dtype.keys is 'i8'");
-  expect_refused(cache, [](auto&, auto& m) { m["veloxquant.schema"] = "veloxquant.cache/2"; }, "schema is 'veloxquant.cache/2'");
+  expect_refused(
+      cache, [](auto&, auto& m) { m["veloxquant.schema"] = "veloxquant.cache/2"; },
+      "schema is 'veloxquant.cache/2'");
 }
 
 TEST(CacheFile, DamageIsRefused) {

@@ -43,7 +43,8 @@ inline KVCacheOptions options_of(const CacheSetup& s) {
 }
 
 inline PackedKVCache cache_with(const KVCacheOptions& options, std::shared_ptr<ThreadPool> pool = {}) {
-  return PackedKVCache(std::make_shared<const KVCacheConfig>(options), 0, std::shared_ptr<const ArtifactStore>(), pool);
+  return PackedKVCache(std::make_shared<const KVCacheConfig>(options), 0,
+                       std::shared_ptr<const ArtifactStore>(), pool);
 }
 inline PackedKVCache make_cache(const CacheSetup& setup, std::shared_ptr<ThreadPool> pool = {}) {
   return cache_with(options_of(setup), std::move(pool));
@@ -78,7 +79,8 @@ inline std::string bytes_of(const PackedKVCache& cache) {
 }
 
 // Appends tokens [begin, end) of x in pieces.
-inline void append_in_pieces(PackedKVCache& cache, const Tensor& keys, const Tensor& values, std::int64_t piece) {
+inline void append_in_pieces(PackedKVCache& cache, const Tensor& keys, const Tensor& values,
+                             std::int64_t piece) {
   for (std::int64_t begin = 0; begin < keys.dim(2); begin += piece) {
     const std::int64_t end = std::min(begin + piece, keys.dim(2));
     cache.append(keys.slice(2, begin, end), values.slice(2, begin, end));
@@ -91,12 +93,14 @@ inline bool same_floats(const Tensor& a, const Tensor& b) {
   return std::equal(x.span<float>().begin(), x.span<float>().end(), y.span<float>().begin());
 }
 
-// Attention by its definition, in double, on the dequantized history; row b has lengths[b] queries and sizes[b] tokens.
+// Attention by its definition, in double, on the dequantized history; row b has lengths[b] queries and
+// sizes[b] tokens.
 inline std::vector<double> plain_attention(const PackedKVCache& cache, const Tensor& queries,
                                            const std::vector<std::int64_t>& lengths, double scale,
                                            const AttentionMask& mask) {
   const auto [keys, values] = cache.state();
-  const std::int64_t heads = queries.dim(1), count = queries.dim(2), d = queries.dim(3), kv_heads = keys.dim(1);
+  const std::int64_t heads = queries.dim(1), count = queries.dim(2), d = queries.dim(3),
+                     kv_heads = keys.dim(1);
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(d));
   std::vector<double> out(static_cast<std::size_t>(queries.numel()), 0.0);
   const auto vector = [d](const Tensor& t, std::int64_t b, std::int64_t h, std::int64_t i) {

@@ -35,7 +35,8 @@ struct Model {
         ModelToken token;
         for (int h = 0; h < kHeads; ++h) {
           for (const auto& [to, from] : {std::pair{&token.keys, &keys}, std::pair{&token.values, &values}}) {
-            const float* x = from->data<float>() + ((static_cast<std::int64_t>(b) * kHeads + h) * from->dim(2) + i) * kWidth;
+            const float* x = from->data<float>() +
+                             ((static_cast<std::int64_t>(b) * kHeads + h) * from->dim(2) + i) * kWidth;
             to->insert(to->end(), x, x + kWidth);
           }
         }
@@ -53,7 +54,9 @@ struct Model {
     for (auto& row : rows) row.resize(row.size() - static_cast<std::size_t>(count));
   }
   std::size_t shortest() const {
-    return std::min_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); })->size();
+    return std::min_element(rows.begin(), rows.end(),
+                            [](const auto& a, const auto& b) { return a.size() < b.size(); })
+        ->size();
   }
 };
 
@@ -74,12 +77,17 @@ void expect_equal(const PackedKVCache& cache, const Model& model) {
     RC_ASSERT(cache.size(static_cast<int>(b)) == static_cast<std::int64_t>(row.size()));
     for (std::size_t t = 0; t < row.size(); ++t) {
       RC_ASSERT(cache.position(static_cast<int>(b), static_cast<std::int64_t>(t)) == row[t].position);
-      const std::vector<float> k = row[t].left_window ? coded(*cache.methods().keys, row[t].keys) : row[t].keys;
-      const std::vector<float> v = row[t].left_window ? coded(*cache.methods().values, row[t].values) : row[t].values;
+      const std::vector<float> k =
+          row[t].left_window ? coded(*cache.methods().keys, row[t].keys) : row[t].keys;
+      const std::vector<float> v =
+          row[t].left_window ? coded(*cache.methods().values, row[t].values) : row[t].values;
       for (int h = 0; h < kHeads; ++h) {
-        const std::int64_t at = ((static_cast<std::int64_t>(b) * kHeads + h) * keys.dim(2) + static_cast<std::int64_t>(t)) * kWidth;
+        const std::int64_t at =
+            ((static_cast<std::int64_t>(b) * kHeads + h) * keys.dim(2) + static_cast<std::int64_t>(t)) *
+            kWidth;
         RC_ASSERT(std::equal(k.begin() + h * kWidth, k.begin() + (h + 1) * kWidth, keys.data<float>() + at));
-        RC_ASSERT(std::equal(v.begin() + h * kWidth, v.begin() + (h + 1) * kWidth, values.data<float>() + at));
+        RC_ASSERT(
+            std::equal(v.begin() + h * kWidth, v.begin() + (h + 1) * kWidth, values.data<float>() + at));
       }
     }
   }
@@ -94,14 +102,17 @@ RC_GTEST_PROP(Program, EqualsTheModel, ()) {
   {
     const int batch = *rc::gen::inRange(1, 3);
     const CacheSetup setup{.keys = *rc::gen::element<std::string>("turboquant_mse:2", "q8_0", "fp16"),
-                      .values = *rc::gen::element<std::string>("turboquant_mse:3", "affine:4:group=32"),
-                      .batch = batch, .kv_heads = kHeads, .head_dim = kWidth,
-                      .sinks = *rc::gen::element<std::int64_t>(0, 1, 4, 70),
-                      .recent = *rc::gen::element<std::int64_t>(0, 1, 8, 100)};
+                           .values = *rc::gen::element<std::string>("turboquant_mse:3", "affine:4:group=32"),
+                           .batch = batch,
+                           .kv_heads = kHeads,
+                           .head_dim = kWidth,
+                           .sinks = *rc::gen::element<std::int64_t>(0, 1, 4, 70),
+                           .recent = *rc::gen::element<std::int64_t>(0, 1, 8, 100)};
     // Several caches: clones go on beside their originals.
     std::vector<std::pair<std::unique_ptr<PackedKVCache>, Model>> caches;
     caches.emplace_back(std::make_unique<PackedKVCache>(make_cache(setup)),
-                        Model{setup.sinks, setup.recent, std::vector<std::vector<ModelToken>>(static_cast<std::size_t>(batch))});
+                        Model{setup.sinks, setup.recent,
+                              std::vector<std::vector<ModelToken>>(static_cast<std::size_t>(batch))});
     const int steps = *rc::gen::inRange(1, 12);
     for (int step = 0; step < steps; ++step) {
       const std::size_t which = *rc::gen::inRange<std::size_t>(0, caches.size());
@@ -111,23 +122,28 @@ RC_GTEST_PROP(Program, EqualsTheModel, ()) {
         case 2: {
           const std::int64_t count = *rc::gen::element<std::int64_t>(1, 2, 7, 64, 100);
           const auto seed = *rc::gen::inRange<unsigned>(0, 1000);
-          const Tensor k = random_vectors({batch, kHeads, count, kWidth}, seed), v = random_vectors({batch, kHeads, count, kWidth}, seed + 1);
+          const Tensor k = random_vectors({batch, kHeads, count, kWidth}, seed),
+                       v = random_vectors({batch, kHeads, count, kWidth}, seed + 1);
           auto& [cache, model] = caches[which];
           std::vector<std::int64_t> lengths, positions;
           for (int b = 0; b < batch; ++b) lengths.push_back(*rc::gen::inRange<std::int64_t>(0, count + 1));
           if (*rc::gen::arbitrary<bool>()) {
             std::int64_t position = 0;
             for (int b = 0; b < batch; ++b) {
-              if (cache->size(b) > 0) position = std::max(position, cache->position(b, cache->size(b) - 1) + 1);
+              if (cache->size(b) > 0)
+                position = std::max(position, cache->position(b, cache->size(b) - 1) + 1);
             }
             for (std::int64_t i = 0; i < count; ++i) positions.push_back(position += *rc::gen::inRange(1, 3));
           }
-          cache->append_ragged(k, v, lengths, positions.empty() ? Tensor() : Tensor::copy_of<std::int64_t>(positions, {count}));
+          cache->append_ragged(
+              k, v, lengths,
+              positions.empty() ? Tensor() : Tensor::copy_of<std::int64_t>(positions, {count}));
           model.append(k, v, lengths, positions);
           break;
         }
         case 3: {
-          const auto count = *rc::gen::inRange<std::int64_t>(0, static_cast<std::int64_t>(caches[which].second.shortest()) + 1);
+          const auto count = *rc::gen::inRange<std::int64_t>(
+              0, static_cast<std::int64_t>(caches[which].second.shortest()) + 1);
           caches[which].first->trim(count);
           caches[which].second.trim(count);
           break;

@@ -49,6 +49,25 @@ TEST_P(Bits, UnpackingAndReadingGiveTheCodesBack) {
   }
 }
 
+TEST_P(Bits, CyclicReadsGoOnAtTheStart) {
+  const int bits = GetParam();
+  for (const int count : {8, 18, 33}) {
+    std::vector<std::uint8_t> packed(packed_bytes(count, bits));
+    pack_codes(random_codes(count, bits).data(), count, bits, packed.data());
+    const int total = count * bits;
+    for (int first = 0; first < total; ++first) {
+      unsigned expected = 0;
+      for (int b = 0; b < 8; ++b) {
+        const int at = (first + b) % total;
+        expected |= (packed[at / 8] >> (at % 8) & 1u) << b;
+      }
+      ASSERT_EQ(read_cyclic_bits(packed.data(), static_cast<std::size_t>(first), 8,
+                                 static_cast<std::size_t>(total)),
+                expected);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(AllWidths, Bits, ::testing::Range(1, 9));
 
 }  // namespace

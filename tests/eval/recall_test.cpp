@@ -19,7 +19,8 @@ class Recall : public testing::Test {
 
   static std::string long_text() {
     std::string text;
-    for (int i = 0; i < 400; ++i) text += "Pages hold sixty-four tokens each; item " + std::to_string(i) + " of them.\n";
+    for (int i = 0; i < 400; ++i)
+      text += "Pages hold sixty-four tokens each; item " + std::to_string(i) + " of them.\n";
     return text;
   }
   std::vector<RecallSequence> make(RecallOptions options = {}) const {
@@ -45,7 +46,8 @@ TEST_F(Recall, LinesAreTheExactOnes) {
     EXPECT_EQ(facts.size(), 8u);
 
     std::set<std::string> asked;
-    const std::regex question("\nQuestion: what is the access code for the ([a-z]+ [a-z]+)\\? Answer: ([0-9]{5})\\.\n");
+    const std::regex question(
+        "\nQuestion: what is the access code for the ([a-z]+ [a-z]+)\\? Answer: ([0-9]{5})\\.\n");
     for (std::sregex_iterator it(text.begin(), text.end(), question), end; it != end; ++it) {
       ASSERT_TRUE(facts.contains((*it)[1]));
       EXPECT_EQ(facts[(*it)[1]], (*it)[2]);
@@ -61,7 +63,7 @@ TEST_F(Recall, AnswersAreWhereTheyAreSaidToBe) {
     ASSERT_EQ(sequence.answers.size(), 5u);
     for (const auto [begin, end] : sequence.answers) {
       const std::string answer = tokenizer_.decode(std::span(sequence.ids).subspan(begin, end - begin));
-      EXPECT_TRUE(std::regex_match(answer, std::regex(" [0-9]{5}\\."))) << answer;
+      EXPECT_TRUE(std::regex_match(answer, std::regex(" [0-9]{5}\\.\n?"))) << answer;
       const std::string before = tokenizer_.decode(std::span(sequence.ids).subspan(begin - 5, 5));
       EXPECT_TRUE(before.ends_with("Answer:")) << before;
     }
@@ -78,7 +80,8 @@ TEST_F(Recall, FillerIsThePassageOfTheText) {
 }
 
 TEST_F(Recall, TheSeedDecidesAndNothingElse) {
-  const auto a = make({.sequences = 2, .seed = 3}), b = make({.sequences = 3, .seed = 3}), c = make({.sequences = 2, .seed = 4});
+  const auto a = make({.sequences = 2, .seed = 3}), b = make({.sequences = 3, .seed = 3}),
+             c = make({.sequences = 2, .seed = 4});
   EXPECT_EQ(a[0].ids, b[0].ids);
   EXPECT_EQ(a[1].ids, b[1].ids);
   EXPECT_NE(a[0].ids, c[0].ids);

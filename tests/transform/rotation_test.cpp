@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/transform/hadamard.hpp>
 
 #include "transform/random.hpp"
 
@@ -79,22 +80,27 @@ TEST(HaarRotation, AppliesItsMatrixInOrderOfTheInput) {
   }
 }
 
-TEST(HaarRotation, IsTheSameOnEveryCpuLevel) {
-  for (const int d : {64, 80, 112, 128}) {
-    const HaarRotation rotation(d, 7);
-    const auto x = normal_row(d, 2);
-    std::vector<float> first(x.size()), y(x.size());
-    rotation.apply_row(x.data(), first.data());
-    int levels = 0;
-    for (std::int64_t t = hwy::SupportedTargets() & HWY_TARGETS; t != 0; t &= t - 1, ++levels) {
-      hwy::SetSupportedTargetsForTest(t & -t);
-      hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-      rotation.apply_row(x.data(), y.data());
-      EXPECT_EQ(y, first) << hwy::TargetName(t & -t);
-    }
-    hwy::SetSupportedTargetsForTest(0);
+void expect_same_on_every_level(const RowTransform& transform) {
+  const auto x = normal_row(transform.head_dim(), 2);
+  std::vector<float> first(x.size()), first_back(x.size()), y(x.size()), back(x.size());
+  transform.apply_row(x.data(), first.data());
+  transform.inverse_row(x.data(), first_back.data());
+  for (std::int64_t t = hwy::SupportedTargets() & HWY_TARGETS; t != 0; t &= t - 1) {
+    hwy::SetSupportedTargetsForTest(t & -t);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    EXPECT_GE(levels, 1);
+    transform.apply_row(x.data(), y.data());
+    transform.inverse_row(x.data(), back.data());
+    EXPECT_EQ(y, first) << hwy::TargetName(t & -t) << " " << transform.head_dim();
+    EXPECT_EQ(back, first_back) << hwy::TargetName(t & -t) << " " << transform.head_dim();
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+TEST(CpuLevels, TransformsAreTheSameBitForBit) {
+  for (const int d : {2, 12, 64, 66, 80, 96, 100, 112, 120, 128, 192, 256}) {
+    expect_same_on_every_level(HaarRotation(d, 7));
+    expect_same_on_every_level(HadamardTransform(d, 7));
   }
 }
 
@@ -118,9 +124,9 @@ TEST(HaarRotation, EntriesHaveHaarMoments) {
 
 TEST(HaarRotation, SeedDeterminesTheMatrixForEver) {
   const HaarRotation rotation(128, 1);
-  EXPECT_EQ(rotation.at(0, 0), 0.0f);
-  EXPECT_EQ(rotation.at(3, 77), 0.0f);
-  EXPECT_EQ(rotation.at(127, 127), 0.0f);
+  EXPECT_EQ(rotation.at(0, 0), 0x1.30323ep-5f);
+  EXPECT_EQ(rotation.at(3, 77), 0x1.85e396p-4f);
+  EXPECT_EQ(rotation.at(127, 127), 0x1.442054p-4f);
 }
 
 TEST(HaarRotation, RefusesSizes) {

@@ -1,18 +1,19 @@
 // PackedKVCache: the keys and values of one attention layer, held as packed codes in pages.
 //
-// Every (row of the batch, KV head) owns pages of 64 tokens; a page holds the codes and scales of its keys and values
-// (src/pack/block_layout.hpp draws it) and nothing is ever unpacked in memory. The first `sinks` tokens of a row and
-// its newest `recent` tokens are read exact (f32) when the config asks for it. A token is coded when it arrives, the
-// sinks excepted; in the recent window its exact vectors are held beside its codes and read in their place. So a value
-// that a code cannot hold is refused by the append that brings it. Appending never moves what is there.
+// Every (row of the batch, KV head) owns pages of 64 tokens; a page holds the codes and scales of its keys
+// and values (src/pack/block_layout.hpp draws it) and nothing is ever unpacked in memory. The first `sinks`
+// tokens of a row and its newest `recent` tokens are read exact (f32) when the config asks for it. A token is
+// coded when it arrives, the sinks excepted; in the recent window its exact vectors are held beside its codes
+// and read in their place. So a value that a code cannot hold is refused by the append that brings it.
+// Appending never moves what is there.
 //
-// Rows of a batch may have different lengths. Memory: nbytes() is exactly what the cache holds: pages (those shared
-// with a clone count in both), the unused part of each row's last page, room for the exact tokens, positions, page
-// lists and the object itself. The methods are shared by all caches of a layer and count themselves
-// (VectorQuantizer::method_bytes).
+// Rows of a batch may have different lengths. Memory: nbytes() is exactly what the cache holds: pages (those
+// shared with a clone count in both), the unused part of each row's last page, room for the exact tokens,
+// positions, page lists and the object itself. The methods are shared by all caches of a layer and count
+// themselves (VectorQuantizer::method_bytes).
 //
-// Threads: const calls may run at the same time as each other; append, update, trim and load need exclusive access, as
-// with a standard container. Clones are independent objects even while they share pages.
+// Threads: const calls may run at the same time as each other; append, update, trim and load need exclusive
+// access, as with a standard container. Clones are independent objects even while they share pages.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +52,8 @@ class PackedKVCache final : public KVCache {
 
   // append() followed by state().
   std::pair<Tensor, Tensor> update(const Tensor& keys, const Tensor& values = {}) override;
-  // Rows shorter than size() are padded with zeros at the end. Keys and values have the element types of the first
-  // append (f32 before it).
+  // Rows shorter than size() are padded with zeros at the end. Keys and values have the element types of the
+  // first append (f32 before it).
   std::pair<Tensor, Tensor> state() const override;
   // Positions must grow along a row (ConfigError).
   void append(const Tensor& keys, const Tensor& values = {}, const Tensor& positions = {}) override;
@@ -60,8 +61,8 @@ class PackedKVCache final : public KVCache {
   void append_ragged(const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
                      const Tensor& positions = {});
   Tensor attend(const Tensor& queries, float scale = 0, const AttentionMask& mask = {}) const override;
-  // For batches whose rows have unequal numbers of new tokens: row b holds lengths[b] queries, the rest of its
-  // output is zero.
+  // For batches whose rows have unequal numbers of new tokens: row b holds lengths[b] queries, the rest of
+  // its output is zero.
   Tensor attend_ragged(const Tensor& queries, std::span<const std::int64_t> lengths, float scale = 0,
                        const AttentionMask& mask = {}) const;
 
@@ -70,8 +71,8 @@ class PackedKVCache final : public KVCache {
   // Position of token `index` of a row.
   std::int64_t position(int row, std::int64_t index) const;
   std::size_t nbytes() const override;
-  // Codes, scales and gains of the tokens that are read as codes, without slack, exact tokens and bookkeeping: what
-  // bits_per_element counts.
+  // Codes, scales and gains of the tokens that are read as codes, without slack, exact tokens and
+  // bookkeeping: what bits_per_element counts.
   std::size_t coded_bytes() const;
   std::int64_t coded_tokens() const;  // over all rows
   // Drops the newest `count` tokens of every row (ConfigError when a row has fewer). Tokens that had left the
@@ -95,8 +96,8 @@ class PackedKVCache final : public KVCache {
   std::unique_ptr<State> state_;
 };
 
-// The methods of every layer of a model. Without artifacts, which are by layer, methods of equal settings are made
-// once and shared.
+// The methods of every layer of a model. Without artifacts, which are by layer, methods of equal settings are
+// made once and shared.
 std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
                                              std::shared_ptr<const ArtifactStore> artifacts = {});
 // One cache per layer.

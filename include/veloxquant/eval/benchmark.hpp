@@ -57,8 +57,8 @@ struct BenchmarkOutcome {
       left_out;  // baselines that cannot serve this model, and why
 };
 
-// The config of a method's caches for this model.
-KVCacheConfig cache_config(const Decoder& decoder, const BenchmarkMethod& method, std::int64_t sinks,
+// The config of a method's caches for a model. Throws ConfigError.
+KVCacheConfig cache_config(const ModelConfig& model, const BenchmarkMethod& method, std::int64_t sinks,
                            std::int64_t recent);
 // The method of the unquantized reference: f32 keys and values.
 BenchmarkMethod unquantized_method();

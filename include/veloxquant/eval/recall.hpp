@@ -31,7 +31,7 @@ struct RecallOptions {
 };
 
 struct RecallSequence {
-  // The tokens [begin, end) of the sequence that answer a question: " 48213."
+  // The tokens [begin, end) of the sequence that hold the answer, " 48213.", to a question.
   struct Answer {
     std::size_t begin = 0, end = 0;
   };

@@ -4,8 +4,9 @@
 //
 //   LlamaForCausalLM     attention_bias and mlp_bias as the file says
 //   MistralForCausalLM   sliding_window on every layer (null: none; absent: 4096, as transformers assumes)
-//   Qwen2ForCausalLM     biases on q, k and v; windows by use_sliding_window and max_window_layers or layer_types
-//   Qwen3ForCausalLM     RMS norm of every query and key head, explicit head_dim; windows as Qwen2
+//   Qwen2ForCausalLM     biases on q, k and v; windows by use_sliding_window and max_window_layers or
+//   layer_types Qwen3ForCausalLM     RMS norm of every query and key head, explicit head_dim; windows as
+//   Qwen2
 //
 // The activation is silu and the rotary embedding turns whole heads in half-split pairs; its scaling is none
 // ("default"), "linear" or "llama3", under the old key rope_scaling or the new rope_parameters. Anything else
@@ -37,7 +38,8 @@ struct ModelConfig {
   int kv_heads = 0;  // divides heads
   int head_dim = 0;  // even
   std::int64_t vocab = 0;
-  std::int64_t max_position = 0;  // tokens that the model was trained for; longer contexts run (Decoder::warning)
+  std::int64_t max_position =
+      0;  // tokens that the model was trained for; longer contexts run (Decoder::warning)
   double rms_norm_eps = 0;
   RopeConfig rope;
 

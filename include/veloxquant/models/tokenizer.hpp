@@ -10,7 +10,7 @@
 //   normalizer     null, NFC (Unicode 14), or a Sequence of those
 //   pre_tokenizer  ByteLevel, or a Sequence of Split (Regex, Isolated, not inverted) and Digits that ends in
 //                  ByteLevel; patterns are Oniguruma's and are run by PCRE2, so only constructs that mean the
-//                  same to both are taken
+//                  same to both are taken (letters and digits: of the Unicode version that PCRE2 has)
 //   post_processor null, ByteLevel, TemplateProcessing, or a Sequence of those
 //   decoder        ByteLevel
 //   added_tokens   special or not, normalized or not; single_word, lstrip and rstrip must be false

@@ -10,8 +10,7 @@
 // the blocks, and one more round makes up for coordinates that fell into a small block.
 //
 // The seed determines signs and permutations for ever. Orthogonal up to float rounding; inverse is the exact
-// adjoint, step by step. Inputs whose norm comes near the end of the float range (beyond about 1e37)
-// overflow.
+// adjoint, step by step. Inputs near the end of the float range (a norm beyond about 1e37) overflow.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +26,8 @@ class HadamardTransform final : public RowTransform {
   explicit HadamardTransform(int head_dim, std::uint64_t seed, int rounds = 2);
 
   int head_dim() const noexcept override { return head_dim_; }
-  int rounds() const noexcept {
-    return static_cast<int>(rounds_.size());
-  }  // done, with the one of split sizes
+  // Rounds done, the additional one of split sizes included.
+  int rounds() const noexcept { return static_cast<int>(rounds_.size()); }
   void apply_row(const float* x, float* y) const override;
   void inverse_row(const float* y, float* x) const override;
   std::size_t nbytes() const noexcept override;

@@ -1,0 +1,235 @@
+// `veloxquant benchmark`: what methods cost and what they lose on a model of the user's own.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+#include <veloxquant/core/error.hpp>
+#include <veloxquant/eval/benchmark.hpp>
+#include <veloxquant/io/files.hpp>
+
+#include "benchmark_facts.hpp"
+#include "benchmark_meter.hpp"
+#include "benchmark_methods.hpp"
+#include "command.hpp"
+#include "paths.hpp"
+#include "progress.hpp"
+#include "report.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+constexpr std::uint64_t kLongestText = std::uint64_t{1} << 30;
+
+struct BenchmarkFlags {
+  std::string model, text, output, arithmetic = "auto", format = "table", scale;
+  std::vector<std::string> methods;
+  int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
+  std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512;
+  std::uint64_t seed = 0;
+  bool no_baselines = false, quiet = false;
+};
+
+MethodDefaults method_defaults(const BenchmarkFlags& f) {
+  MethodDefaults defaults;
+  if (f.bits != 0) defaults.bits = f.bits;
+  if (f.value_bits != 0) defaults.value_bits = f.value_bits;
+  if (!f.scale.empty()) defaults.scale = scale_mode_from(f.scale);
+  if (f.seed != 0) defaults.seed = f.seed;
+  return defaults;
+}
+
+// A run of minutes should not end in a report that cannot be written.
+void check_output(const std::string& output) {
+  if (output.empty()) return;
+  const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
+  if (!std::filesystem::is_directory(folder)) {
+    throw IoError("benchmark", fmt::format("--output {}: there is no folder {}", output, folder.string()));
+  }
+}
+
+Arithmetic arithmetic_of(const BenchmarkFlags& f) {
+  return f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic);
+}
+
+class BenchmarkCommand {
+ public:
+  explicit BenchmarkCommand(const BenchmarkFlags& flags)
+      : flags_(flags), progress_(Progress::style_of_stderr(flags.quiet)) {}
+
+  int run() {
+    const MethodDefaults defaults = method_defaults(flags_);
+    request_.asked = asked_methods(flags_.methods, defaults);
+    if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
+    check_output(flags_.output);
+
+    Decoder decoder =
+        Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
+    arithmetic_ = to_string(decoder.arithmetic());
+    if (const auto warning = decoder.warning(flags_.seq_len)) warn(*warning);
+    prepare(decoder);
+    BenchmarkOutcome outcome = run_benchmark(decoder, request_);
+    for (const auto& [method, reason] : outcome.left_out)
+      progress_.note(fmt::format("{} is left out: {}", method, reason));
+    report_.environment = environment_facts(decoder.pool()->threads());
+    report_.model = model_facts(flags_.model, decoder);
+    report_.results = std::move(outcome.results);
+    report_.left_out = std::move(outcome.left_out);
+    measure_memory_of_all();
+    progress_.clear();
+    write();
+    return kDone;
+  }
+
+ private:
+  void warn(const std::string& message) {
+    progress_.note(message);
+    report_.warnings.push_back(message);
+  }
+
+  void prepare(const Decoder& decoder) {
+    const std::filesystem::path file =
+        flags_.text.empty() ? default_text() : std::filesystem::path(flags_.text);
+    const std::string text = read_file(file, kLongestText);
+    const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(flags_.model) / "tokenizer.json");
+    const TokenIds ids = tokenizer.encode(text);
+    const auto bos = decoder.config().bos;
+    request_.windows = cut_windows(ids, bos, flags_.seq_len, flags_.skip, flags_.windows);
+    if (std::ssize(request_.windows) < flags_.windows) {
+      warn(fmt::format("the text has room for {} of the {} windows asked for", request_.windows.size(),
+                       flags_.windows));
+    }
+    request_.recall =
+        make_recall_sequences(tokenizer, std::span(ids).subspan(static_cast<std::size_t>(flags_.skip)), bos,
+                              {.seq_len = flags_.seq_len, .sequences = flags_.recall, .seed = flags_.seed});
+    request_.sinks = flags_.sinks;
+    request_.recent = flags_.recent;
+    request_.chunk = flags_.chunk;
+    request_.runs = flags_.num_runs;
+    request_.progress = [this](const std::string& stage, const std::string& item, std::size_t done,
+                               std::size_t total) { progress_.show(stage, item, done, total); };
+    const RecallOptions recall;
+    report_.settings = {{"text", file.filename().string()},
+                        {"text_xxh3", text_hash(text)},
+                        {"text_tokens", ids.size()},
+                        {"bos", bos ? nlohmann::ordered_json(*bos) : nlohmann::ordered_json()},
+                        {"seq_len", flags_.seq_len},
+                        {"skip", flags_.skip},
+                        {"windows", request_.windows.size()},
+                        {"recall_sequences", request_.recall.size()},
+                        {"recall_facts", recall.facts},
+                        {"recall_questions", recall.questions},
+                        {"sinks", flags_.sinks},
+                        {"recent", flags_.recent},
+                        {"chunk", flags_.chunk},
+                        {"num_runs", flags_.num_runs},
+                        {"decode_tokens", request_.decode_tokens},
+                        {"seed", flags_.seed},
+                        {"arithmetic", arithmetic_}};
+  }
+
+  void measure_memory_of_all() {
+    for (std::size_t i = 0; i < report_.results.size(); ++i) {
+      MethodResult& result = report_.results[i];
+      progress_.show("memory", row_name(result), i, report_.results.size());
+      MeterRequest request{flags_.model,  result.method, request_.windows[0], flags_.sinks,
+                           flags_.recent, flags_.chunk,  flags_.threads,      arithmetic_};
+      if (result.reference) request.sinks = request.recent = 0;
+      try {
+        result.memory = measure_memory(request);
+      } catch (const UnsupportedError& e) {
+        warn(fmt::format("memory of {} was not measured: {}", row_name(result), e.what()));
+      }
+    }
+  }
+
+  void write() const {
+    if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
+    const auto form = flags_.format == "json"  ? report_json
+                      : flags_.format == "csv" ? report_csv
+                      : flags_.format == "md"  ? report_markdown
+                                               : report_table;
+    fmt::print("{}", form(report_));
+  }
+
+  const BenchmarkFlags& flags_;
+  Progress progress_;
+  std::string arithmetic_;
+  BenchmarkRequest request_;
+  BenchmarkReport report_;
+};
+
+void add_measured(CLI::App& sub, BenchmarkFlags& f) {
+  sub.add_option("--model", f.model, "model folder, as Hugging Face has it")->required();
+  sub.add_option("--method", f.methods,
+                 "name[:bits][:option=value], keys/values may differ: A/B; several with commas")
+      ->required()
+      ->delimiter(',');
+  sub.add_option("--bits", f.bits,
+                 "width of the methods written without one (default: the method's own, else 4)")
+      ->check(CLI::Range(1, 32));
+  sub.add_option("--value-bits", f.value_bits, "width of the values (default: as keys)")
+      ->check(CLI::Range(1, 32));
+  sub.add_option("--scale", f.scale,
+                 "scale per vector: one, matched or unbiased (default: the method's, unbiased)")
+      ->check(CLI::IsMember({"one", "matched", "unbiased"}));
+  sub.add_option("--sinks", f.sinks, "first tokens kept exact")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub.add_option("--recent", f.recent, "newest tokens kept exact")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub.add_flag("--no-baselines", f.no_baselines,
+               "leave out fp16, q8_0, rotated q4_0, affine:4 and turboquant_mse:4");
+}
+
+void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
+  sub.add_option("--text", f.text, "text to measure on (default: the project's own documentation)");
+  sub.add_option("--skip", f.skip, "tokens left out at the start of the text")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub.add_option("--windows", f.windows, "windows of text")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sub.add_option("--seq-len", f.seq_len, "tokens of a window, BOS counted")
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 24))
+      ->capture_default_str();
+  sub.add_option("--recall", f.recall, "recall sequences of 8 facts and 5 questions; 0: none")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  sub.add_option("--num-runs", f.num_runs, "timed runs")->check(CLI::Range(1, 1000))->capture_default_str();
+  sub.add_option("--seed", f.seed, "of random transforms and recall sequences")->capture_default_str();
+  sub.add_option("--threads", f.threads, "threads; 0: all processors")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  sub.add_option("--arithmetic", f.arithmetic, "of the model's matrix products: auto, fp32 or bf16")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
+      ->capture_default_str();
+  sub.add_option("--chunk", f.chunk, "tokens of a prefill piece; changes the speed only")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
+      ->capture_default_str();
+}
+
+void add_reporting(CLI::App& sub, BenchmarkFlags& f) {
+  sub.add_option("--output", f.output, "JSON file for the report (docs/benchmark-schema.md)");
+  sub.add_option("--format", f.format, "of the report on stdout: table, json, csv or md")
+      ->check(CLI::IsMember({"table", "json", "csv", "md"}))
+      ->capture_default_str();
+  sub.add_flag("--quiet", f.quiet, "no progress and no warnings on stderr");
+}
+
+}  // namespace
+
+void add_benchmark(Commands& commands) {
+  const auto flags = std::make_shared<BenchmarkFlags>();
+  CLI::App* sub =
+      commands.add("benchmark", "Memory, quality and speed of methods on a model, beside baselines",
+                   [flags] { return BenchmarkCommand(*flags).run(); });
+  add_measured(*sub, *flags);
+  add_measuring(*sub, *flags);
+  add_reporting(*sub, *flags);
+  add_benchmark_meter(commands);
+}
+
+}  // namespace veloxquant::cli

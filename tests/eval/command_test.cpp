@@ -1,0 +1,125 @@
+// `veloxquant benchmark` from the outside: exit codes, streams, files.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace veloxquant {
+namespace {
+
+using testing::HasSubstr;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VELOXQUANT_SANITIZED
+#endif
+#endif
+
+struct Outcome {
+  int code = 0;
+  std::string out, err;
+};
+
+std::string content(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+class Command : public testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  // Runs `veloxquant benchmark` with the demo model and its sample text.
+  Outcome run(const std::string& arguments) const {
+    const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+    const std::string command = "'" VELOXQUANT_COMMAND "' benchmark --model '" + model + "' --threads 1 " +
+                                arguments + " >'" + (folder_ / "out").string() + "' 2>'" +
+                                (folder_ / "err").string() + "'";
+    const int status = std::system(command.c_str());
+    return {WEXITSTATUS(status), content(folder_ / "out"), content(folder_ / "err")};
+  }
+
+  std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / ("veloxquant-command-test-" + std::to_string(getpid()));
+  const std::string tiny_ = " --seq-len 256 --windows 1 --recall 0 --num-runs 1 --no-baselines ";
+};
+
+TEST_F(Command, PrintsATableAndWritesTheReport) {
+  const auto report = folder_ / "report.json";
+  const Outcome outcome =
+      run("--method turboquant_mse --bits 3" + tiny_ + "--output '" + report.string() + "'");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(outcome.out.starts_with("method ")) << outcome.out;
+  EXPECT_THAT(outcome.out, HasSubstr("turboquant_mse:3 "));
+  EXPECT_THAT(outcome.out, HasSubstr("sample_text.md"));
+  EXPECT_THAT(outcome.err, HasSubstr("window 1 of 1"));
+  EXPECT_EQ(outcome.err.find('\r'), std::string::npos) << "a bar is for terminals";
+
+  const auto json = nlohmann::json::parse(content(report));
+  EXPECT_EQ(json["schema"], "veloxquant.benchmark/1");
+  ASSERT_EQ(json["results"].size(), 2u);
+  const auto& row = json["results"][1];
+  EXPECT_TRUE(row["recall"].is_null());
+  EXPECT_GT(row["kl"], 0);
+#ifndef VELOXQUANT_SANITIZED
+  EXPECT_GT(row["peak_bytes"], row["resident_bytes"]);
+  EXPECT_GT(row["resident_measured"].get<double>(), 0.95 * row["resident_bytes"].get<double>());
+  EXPECT_LT(row["resident_measured"].get<double>(), row["resident_bytes"].get<double>() + 1e6);
+#endif
+}
+
+TEST_F(Command, QuietIsQuietAndFormatsAreServed) {
+  const Outcome csv = run("--method fp16 --quiet --format csv" + tiny_);
+  ASSERT_EQ(csv.code, 0) << csv.err;
+  EXPECT_EQ(csv.err, "");
+  EXPECT_TRUE(csv.out.starts_with("method,bits,"));
+  const Outcome json = run("--method fp16 --quiet --format json" + tiny_);
+  EXPECT_TRUE(nlohmann::json::accept(json.out));
+}
+
+TEST_F(Command, SaysWhenTheTextIsShort) {
+  std::ofstream(folder_ / "text") << std::string(3000, 'x') << content(VELOXQUANT_SOURCE_DIR "/LICENSE");
+  const std::string text = "--text '" + (folder_ / "text").string() + "' ";
+  const Outcome fewer =
+      run("--method fp16 --recall 0 --num-runs 1 --no-baselines --seq-len 128 --windows 1000 " + text);
+  ASSERT_EQ(fewer.code, 0) << fewer.err;
+  EXPECT_THAT(fewer.err, HasSubstr("of the 1000 windows asked for"));
+  const Outcome none = run("--method fp16 --seq-len 100000 " + text);
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.err, HasSubstr("[windows] the text has"));
+}
+
+TEST_F(Command, RefusalsHaveTheirExitCodes) {
+  EXPECT_EQ(run("").code, 1) << "--method is required";
+  EXPECT_EQ(run("--method fp16 --windows 0").code, 1);
+  EXPECT_EQ(run("--method fp16 --windows x").code, 1);
+  EXPECT_EQ(run("--method fp16 --format yaml").code, 1);
+  EXPECT_EQ(run("--method fp16 --scale two").code, 1);
+  EXPECT_EQ(run("--method fp16 --arithmetic fp64").code, 1);
+  EXPECT_EQ(run("--method fp16 --no-such-flag").code, 1);
+  EXPECT_EQ(run("--method no_such_method").code, 2);
+  EXPECT_EQ(run("--method trellis:7" + tiny_).code, 2);
+  EXPECT_EQ(run("--method fp16 --bits 4" + tiny_).code, 2);
+  EXPECT_EQ(run("--method fp16 --recall 1 --seq-len 100").code, 2) << "facts need room";
+  EXPECT_EQ(run("--method fp16 --text /no/such/file").code, 4);
+  EXPECT_EQ(run("--method fp16 --output /no/such/folder/report.json").code, 4);
+}
+
+TEST_F(Command, HelpShowsDefaultsAndHidesTheMeter) {
+  const Outcome help = run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* text : {"--seq-len", "4096", "--num-runs", "--windows", "--recall", "512", "(default: "}) {
+    EXPECT_THAT(help.out, HasSubstr(text));
+  }
+  EXPECT_EQ(std::system("'" VELOXQUANT_COMMAND "' --help | grep -q benchmark-meter") == 0, false);
+}
+
+}  // namespace
+}  // namespace veloxquant

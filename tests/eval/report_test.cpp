@@ -1,0 +1,194 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "../../cli/report.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+using testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+MethodResult full_row() {
+  MethodResult r;
+  r.method = {MethodSpec::parse("trellis:2"), MethodSpec::parse("trellis:3")};
+  r.arithmetic = "bf16";
+  r.bits_per_element = 2.625;
+  r.resident_bytes = 5500000;
+  r.method_bytes = 4096;
+  r.memory = MemoryFigures{5500000, 5510000, 26200000};
+  r.perplexity = 9.01;
+  r.kl = 0.0312;
+  r.kl_stderr = 0.00123;
+  r.same_top1 = 0.8381;
+  r.recall = 0.9;
+  r.recall_asked = 40;
+  r.attention_error = {0.1, 0.3};
+  r.prefill_tokens_per_s = Spread{2000, 1900, 2100};
+  r.decode_tokens_per_s = Spread{99.5, 99.5, 99.5};
+  r.encode_us_per_token = Spread{37.1, 37.0, 37.3};
+  return r;
+}
+
+MethodResult empty_row() {
+  MethodResult r;
+  r.method = {MethodSpec::parse("affine:4"), MethodSpec::parse("affine:4")};
+  r.baseline = true;
+  r.arithmetic = "bf16";
+  return r;
+}
+
+MethodResult reference_row() {
+  MethodResult r = empty_row();
+  r.method = {MethodSpec::parse("fp32"), MethodSpec::parse("fp32")};
+  r.reference = true;
+  r.baseline = false;
+  r.kl = r.kl_stderr = 0;
+  r.same_top1 = 1;
+  r.attention_error = {0, 0};
+  return r;
+}
+
+BenchmarkReport report() {
+  return {{{"cpu", "a | b"}, {"threads", 2}},
+          {{"name", "probe"}, {"weights", "bf16"}},
+          {{"text", "val.txt"}, {"sinks", 4}, {"recent", 0}, {"bos", nullptr}},
+          {reference_row(), full_row(), empty_row()},
+          {{"q8_0:8", "head_dim 40 is not a multiple of 32"}},
+          {"the text is short"}};
+}
+
+std::vector<std::string> lines(const std::string& text) {
+  std::vector<std::string> result;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) result.push_back(line);
+  return result;
+}
+
+TEST(Report, JsonHasEveryKeyInEveryRow) {
+  const Json json = Json::parse(report_json(report()));
+  EXPECT_EQ(json["schema"], "veloxquant.benchmark/1");
+  for (const char* key : {"environment", "model", "settings", "results", "left_out", "warnings"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+  ASSERT_EQ(json["results"].size(), 3u);
+  for (const Json& row : json["results"]) {
+    for (const char* key : {"method",
+                            "spec",
+                            "baseline",
+                            "bits",
+                            "value_bits",
+                            "bits_per_element",
+                            "resident_bytes",
+                            "resident_measured",
+                            "peak_bytes",
+                            "perplexity",
+                            "kl",
+                            "kl_stderr",
+                            "same_top1",
+                            "recall",
+                            "attention_error",
+                            "prefill_tokens_per_s",
+                            "decode_tokens_per_s",
+                            "encode_us_per_token",
+                            "arithmetic",
+                            "spread",
+                            "recall_asked",
+                            "forecast_kl",
+                            "method_bytes",
+                            "unquantized"}) {
+      EXPECT_TRUE(row.contains(key)) << key;
+    }
+  }
+}
+
+TEST(Report, JsonCarriesTheFigures) {
+  const Json row = Json::parse(report_json(report()))["results"][1];
+  EXPECT_EQ(row["method"], "trellis");
+  EXPECT_EQ(row["spec"], "trellis:2/trellis:3");
+  EXPECT_EQ(row["bits"], 2);
+  EXPECT_EQ(row["value_bits"], 3);
+  EXPECT_EQ(row["resident_bytes"], 5500000);
+  EXPECT_EQ(row["resident_measured"], 5510000);
+  EXPECT_EQ(row["peak_bytes"], 26200000);
+  EXPECT_EQ(row["kl"], 0.0312);
+  EXPECT_EQ(row["recall"], 0.9);
+  EXPECT_EQ(row["attention_error"], Json({0.1, 0.3}));
+  EXPECT_EQ(row["prefill_tokens_per_s"], 2000);
+  EXPECT_EQ(row["spread"]["prefill_tokens_per_s"], Json({1900, 2100}));
+  EXPECT_EQ(row["unquantized"]["sinks"], 4);
+  EXPECT_EQ(row["unquantized"]["weights"], "bf16");
+  EXPECT_TRUE(row["forecast_kl"].is_null());
+}
+
+TEST(Report, WhatWasNotMeasuredIsNull) {
+  const Json row = Json::parse(report_json(report()))["results"][2];
+  for (const char* key :
+       {"bits_per_element", "resident_bytes", "resident_measured", "peak_bytes", "perplexity", "kl",
+        "kl_stderr", "same_top1", "recall", "attention_error", "prefill_tokens_per_s", "decode_tokens_per_s",
+        "encode_us_per_token", "forecast_kl"}) {
+    EXPECT_TRUE(row[key].is_null()) << key << " is " << row[key];
+  }
+  EXPECT_TRUE(row["spread"]["decode_tokens_per_s"].is_null());
+}
+
+TEST(Report, TheReferenceIsNamedAndComesFirst) {
+  const Json row = Json::parse(report_json(report()))["results"][0];
+  EXPECT_EQ(row["method"], "unquantized");
+  EXPECT_EQ(row["kl"], 0);
+  EXPECT_TRUE(row["perplexity"].is_null());
+}
+
+TEST(Report, TableIsAligned) {
+  const auto text = lines(report_table(report()));
+  ASSERT_GT(text.size(), 6u);
+  EXPECT_TRUE(text[0].starts_with("method"));
+  EXPECT_EQ(text[1], std::string(text[0].size(), '-'));
+  for (std::size_t row = 2; row < 5; ++row) EXPECT_EQ(text[row].size(), text[0].size());
+  EXPECT_EQ(text[5], "");
+  EXPECT_TRUE(text[2].starts_with("unquantized "));
+  EXPECT_THAT(text[3],
+              HasSubstr("trellis:2/trellis:3       2/3         2.625      5.50     26.2      9.0100"));
+  EXPECT_THAT(
+      text[3],
+      HasSubstr("0.0312 +-0.00123         83.81  0.900 of 40       0.200      2000 +-100          99.5"));
+}
+
+TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
+  const std::string text = report_table(report());
+  const std::string row = lines(text)[4];
+  EXPECT_TRUE(row.starts_with("affine:4 "));
+  EXPECT_EQ(std::count(row.begin(), row.end(), '-'), 11);
+  EXPECT_THAT(
+      text,
+      HasSubstr("Not quantized  the first 4 and the newest 0 tokens of the cache (exact); weights (bf16)"));
+  EXPECT_THAT(text, HasSubstr("Left out       q8_0:8: head_dim 40"));
+  EXPECT_THAT(text, HasSubstr("Warning        the text is short"));
+  EXPECT_THAT(text, HasSubstr("bos none"));
+}
+
+TEST(Report, MarkdownIsATable) {
+  const auto text = lines(report_markdown(report()));
+  EXPECT_TRUE(text[0].starts_with("| method | bits K/V |"));
+  EXPECT_TRUE(text[1].starts_with("| --- | ---: |"));
+  for (std::size_t row = 0; row < 5; ++row)
+    EXPECT_EQ(std::count(text[row].begin(), text[row].end(), '|'), 14) << row;
+  EXPECT_THAT(report_markdown(report()), HasSubstr("- Environment: cpu a | b"));
+}
+
+TEST(Report, CsvHasOneLineAMethodAndNothingForNothing) {
+  const auto text = lines(report_csv(report()));
+  ASSERT_EQ(text.size(), 4u);
+  const auto fields = std::count(text[0].begin(), text[0].end(), ',');
+  for (const std::string& line : text) EXPECT_EQ(std::count(line.begin(), line.end(), ','), fields);
+  EXPECT_TRUE(text[2].starts_with("trellis:2/trellis:3,2,3,2.625,5500000,26200000,9.01,0.0312,"));
+  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,0,bf16");
+}
+
+}  // namespace
+}  // namespace veloxquant::cli
