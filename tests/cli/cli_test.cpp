@@ -16,15 +16,15 @@ using testing::HasSubstr;
 
 constexpr const char* kDemo = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
 
-struct Run {
+struct Outcome {
   int exit_code = -1;
   std::string out, err;
 };
 
-Run veloxquant(const std::string& arguments) {
+Outcome veloxquant(const std::string& arguments) {
   const auto errors = std::filesystem::path(testing::TempDir()) / ("veloxquant_cli_" + std::to_string(getpid()));
   const std::string line = std::string(VELOXQUANT_COMMAND) + " " + arguments + " 2>" + errors.string();
-  Run run;
+  Outcome run;
   FILE* pipe = popen(line.c_str(), "r");
   std::array<char, 4096> buffer;
   while (const std::size_t n = fread(buffer.data(), 1, buffer.size(), pipe)) run.out.append(buffer.data(), n);
@@ -37,7 +37,7 @@ Run veloxquant(const std::string& arguments) {
 }
 
 TEST(Command, HelpAndVersion) {
-  const Run help = veloxquant("--help");
+  const Outcome help = veloxquant("--help");
   EXPECT_EQ(help.exit_code, 0);
   for (const char* word : {"benchmark", "plan", "list", "inspect", "doctor"}) EXPECT_THAT(help.out, HasSubstr(word));
   EXPECT_EQ(veloxquant("--version").exit_code, 0);
@@ -45,7 +45,7 @@ TEST(Command, HelpAndVersion) {
 
 TEST(Command, UsageErrorsAreOne) {
   for (const char* arguments : {"", "nothing", "list --colour", "plan", "list --format xml"}) {
-    const Run run = veloxquant(arguments);
+    const Outcome run = veloxquant(arguments);
     EXPECT_EQ(run.exit_code, 1) << arguments;
     EXPECT_EQ(run.out, "") << arguments;
     EXPECT_NE(run.err, "") << arguments;
@@ -53,9 +53,9 @@ TEST(Command, UsageErrorsAreOne) {
 }
 
 TEST(Command, ListNamesEveryMethod) {
-  const Run table = veloxquant("list");
+  const Outcome table = veloxquant("list");
   EXPECT_EQ(table.exit_code, 0);
-  const Run json = veloxquant("list --format json");
+  const Outcome json = veloxquant("list --format json");
   ASSERT_EQ(json.exit_code, 0);
   const auto parsed = nlohmann::json::parse(json.out);
   EXPECT_EQ(parsed["schema"], "veloxquant.list/1");
@@ -67,7 +67,7 @@ TEST(Command, ListNamesEveryMethod) {
 
 TEST(Command, PlanCountsBytes) {
   // 6 layers, 2 KV heads of 64: turboquant_mse at 4 bits takes 32 + 2 bytes for a key and as many for a value.
-  const Run run = veloxquant(std::string("plan --format json --memory 1M --method turboquant_mse:4 --model ") + kDemo);
+  const Outcome run = veloxquant(std::string("plan --format json --memory 1M --method turboquant_mse:4 --model ") + kDemo);
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto json = nlohmann::json::parse(run.out);
   EXPECT_EQ(json["bytes_per_token"], 6 * 2 * 2 * (32 + 2));
@@ -79,28 +79,28 @@ TEST(Command, PlanCountsBytes) {
 }
 
 TEST(Command, InspectShowsAndRefuses) {
-  const Run weights = veloxquant(std::string("inspect ") + kDemo + "/model.safetensors");
+  const Outcome weights = veloxquant(std::string("inspect ") + kDemo + "/model.safetensors");
   EXPECT_EQ(weights.exit_code, 0);
   EXPECT_THAT(weights.out, HasSubstr("model.embed_tokens.weight"));
-  const Run missing = veloxquant("inspect /nonexistent/file.safetensors");
+  const Outcome missing = veloxquant("inspect /nonexistent/file.safetensors");
   EXPECT_EQ(missing.exit_code, 4);
   EXPECT_THAT(missing.err, HasSubstr("/nonexistent/file.safetensors"));
-  const Run text = veloxquant(std::string("inspect ") + kDemo + "/config.json");
+  const Outcome text = veloxquant(std::string("inspect ") + kDemo + "/config.json");
   EXPECT_EQ(text.exit_code, 2);
 }
 
 TEST(Command, RefusalsNameTheValue) {
-  const Run method = veloxquant(std::string("plan --method turbo --model ") + kDemo);
+  const Outcome method = veloxquant(std::string("plan --method turbo --model ") + kDemo);
   EXPECT_EQ(method.exit_code, 2);
   EXPECT_THAT(method.err, HasSubstr("turbo"));
   EXPECT_THAT(method.err, HasSubstr("turboquant_mse"));
-  const Run bits = veloxquant(std::string("plan --method trellis --bits 7 --model ") + kDemo);
+  const Outcome bits = veloxquant(std::string("plan --method trellis --bits 7 --model ") + kDemo);
   EXPECT_EQ(bits.exit_code, 2);
   EXPECT_THAT(bits.err, HasSubstr("7"));
 }
 
 TEST(Command, DoctorFindsThisMachineGood) {
-  const Run run = veloxquant("doctor");
+  const Outcome run = veloxquant("doctor");
   EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
   EXPECT_THAT(run.out, HasSubstr("all good"));
 }

@@ -32,7 +32,7 @@ class Benchmark : public testing::Test {
 };
 
 TEST_F(Benchmark, MeasuresEveryFigureOfEveryMethod) {
-  BenchmarkRequest r = request(512);
+  BenchmarkRequest r = request(512, 2);
   r.asked = {method("turboquant_mse:2"), method("fp32")};
   r.baselines = {method("affine:4")};
   r.recall =
@@ -45,7 +45,7 @@ TEST_F(Benchmark, MeasuresEveryFigureOfEveryMethod) {
     last = done + 1 == total ? total : last;
   };
   const BenchmarkOutcome outcome = run_benchmark(decoder_, r);
-  EXPECT_EQ(stages.size(), 3u);
+  EXPECT_EQ(stages.size(), 4u);
   EXPECT_GT(last, 0u) << "progress must reach its end";
   ASSERT_EQ(outcome.results.size(), 4u);
   EXPECT_TRUE(outcome.left_out.empty());

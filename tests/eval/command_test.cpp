@@ -70,7 +70,7 @@ TEST_F(Command, PrintsATableAndWritesTheReport) {
   EXPECT_GT(row["kl"], 0);
 #ifndef VELOXQUANT_SANITIZED
   EXPECT_GT(row["peak_bytes"], row["resident_bytes"]);
-  EXPECT_GT(row["resident_measured"].get<double>(), 0.95 * row["resident_bytes"].get<double>());
+  EXPECT_GT(row["resident_measured"].get<double>(), 0.8 * row["resident_bytes"].get<double>());
   EXPECT_LT(row["resident_measured"].get<double>(), row["resident_bytes"].get<double>() + 1e6);
 #endif
 }

@@ -156,7 +156,7 @@ TEST(Report, TableIsAligned) {
               HasSubstr("trellis:2/trellis:3       2/3         2.625      5.50     26.2      9.0100"));
   EXPECT_THAT(
       text[3],
-      HasSubstr("0.0312 +-0.00123         83.81  0.900 of 40       0.200      2000 +-100          99.5"));
+      HasSubstr("0.0312 +-0.00123         83.81  0.900 of 40       0.200     2000 +-100          99.5"));
 }
 
 TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
