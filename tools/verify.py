@@ -44,7 +44,7 @@ class Verifier:
             start = time.monotonic()
             subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL)
             report = json.loads(output.read_text())
-        results = {r["method"]: r for r in report["results"]}
+        results = {r["spec"]: r for r in report["results"]}
         results["seconds"] = time.monotonic() - start
         return results
 
@@ -151,11 +151,13 @@ def encoding(v):
 
 def laws(v):
     """What the tests assert."""
-    v.passing("tokenizer: val.txt and every case", "models_tokenizer/tokenizer_test", "*")
-    v.passing("fixtures: arg-max, log-probabilities, greedy text", "models/decoder_test", "*Fixture*")
-    v.passing("distortion of scalar codes, theory from both sides", "codebook/codebook_test", "*")
-    v.passing("distortion of the trellis, vector search = scalar search", "codebook_trellis/trellis_test", "*")
-    v.passing("attention on codes against double precision", "attention/attend_test", "*")
+    v.passing("tokenizer: val.txt and every case", "models_tokenizer/models_tokenizer_tests", "*")
+    v.passing("models against their fixtures and transformers", "models/models_test", "*")
+    v.passing("codes: the definition, head sizes, refusals", "codebook/codebook_test", "*")
+    v.passing("distortion, theory from both sides", "codebook/distortion_test", "*")
+    v.passing("trellis: distortion, vector search = scalar search", "codebook_trellis/codebook_trellis_test", "*")
+    v.passing("transforms: orthogonal, the same bits on every CPU level", "transform/transform_test", "*")
+    v.passing("attention on codes against double precision", "attention/attention_tests", "*")
     v.passing("bytes reported = bytes held, chunks, threads", "cache/cache_test", "*")
     v.passing("malformed files, truncation, bit flips", "io/io_test", "*")
 

@@ -13,6 +13,9 @@
 
 #include <veloxquant/attention/mask.hpp>
 #include <veloxquant/cache/packed_kv_cache.hpp>
+#include <veloxquant/codebook/lloyd_max.hpp>
+#include <veloxquant/codebook/trellis_codebook.hpp>
+#include <veloxquant/codebook/uniform.hpp>
 #include <veloxquant/core/abstractions.hpp>
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/core/config.hpp>
@@ -24,4 +27,7 @@
 #include <veloxquant/core/thread_pool.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
+#include <veloxquant/transform/centring.hpp>
+#include <veloxquant/transform/hadamard.hpp>
+#include <veloxquant/transform/rotation.hpp>
 #include <veloxquant/transform/row_transform.hpp>
