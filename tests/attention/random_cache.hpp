@@ -98,7 +98,7 @@ inline std::vector<std::uint8_t> random_scales(const CodeSpec& spec, int count, 
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count) * spec.scale_bytes());
   std::uniform_real_distribution<float> uniform(0.5f, 1.0f);
   const std::size_t per_row = spec.scale_count();
-  const float step = spec.has_vector_scale() ? 1.0f : 3.0f / static_cast<float>(1 << spec.bits);
+  const float step = spec.has_vector_scale() ? 1.0f : std::ldexp(3.0f, -spec.bits);
   for (std::size_t i = 0; 2 * i < bytes.size(); ++i) {
     const bool bias = spec.kind == CodeKind::affine && i % per_row >= per_row / 2;
     const f16 scale = to_f16(bias ? -2.0f * uniform(random) : step * uniform(random));
