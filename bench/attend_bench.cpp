@@ -83,7 +83,7 @@ struct HeadCache {
   std::vector<TokenRun> runs;
 };
 
-// Query rows that see all tokens, or under a causal mask the tokens up to their own.
+// Query rows that see all tokens.
 struct Queries {
   Queries(int rows, int tokens)
       : values(static_cast<std::size_t>(rows) * kHeadDim),
@@ -155,7 +155,7 @@ void decode_step(benchmark::State& state, const BenchCode& code) {
       kTokens * kHeads, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
-// 256 query rows (4 heads, 64 queries each) on 4,096 tokens that all of them see.
+// Query rows (256 are 4 heads with 64 queries each) on 4,096 tokens that all of them see.
 void prefill(benchmark::State& state, const BenchCode& code) {
   constexpr int kTokens = 4096;
   const auto rows = static_cast<int>(state.range(0));
@@ -172,32 +172,19 @@ void prefill(benchmark::State& state, const BenchCode& code) {
   state.counters["FLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void register_all() {
+// Runs before main(), which belongs to the benchmark library.
+const bool registered = [] {
   for (const BenchCode& code : kCodes) {
     const std::string name = code.name;
-    benchmark::RegisterBenchmark(("decode_tile/" + name).c_str(), decode_tile, code);
-  }
-  for (const BenchCode& code : kCodes) {
-    const std::string name = code.name;
-    benchmark::RegisterBenchmark(("decode_step/" + name).c_str(), decode_step, code)
+    benchmark::RegisterBenchmark(("attend_tile/" + name).c_str(), decode_tile, code);
+    benchmark::RegisterBenchmark(("attend_step/" + name).c_str(), decode_step, code)
+        ->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(("attend_prefill/" + name).c_str(), prefill, code)
+        ->ArgsProduct({{256, 64, 32, 16}})
         ->Unit(benchmark::kMillisecond);
   }
-  for (const BenchCode& code : kCodes) {
-    const std::string name = code.name;
-    benchmark::RegisterBenchmark(("prefill/" + name).c_str(), prefill, code)
-        ->Arg(256)
-        ->Arg(64)
-        ->Arg(32)
-        ->Arg(16)
-        ->Unit(benchmark::kMillisecond);
-  }
-}
+  return true;
+}();
 
 }  // namespace
 }  // namespace veloxquant
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  veloxquant::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-}
