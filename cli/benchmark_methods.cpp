@@ -21,10 +21,6 @@ bool writes_option(const std::string& text, const std::string& option) {
   return text.find(":" + option + "=") != std::string::npos;
 }
 
-bool takes(const MethodInfo& info, const std::string& option) {
-  return std::find(info.options.begin(), info.options.end(), option) != info.options.end();
-}
-
 // Which defaults found a method that takes them.
 struct Used {
   bool bits = false, value_bits = false, scale = false;
@@ -42,11 +38,11 @@ MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& d
     spec.options.bits = *defaults.value_bits;
     used.value_bits = true;
   }
-  if (defaults.scale && takes(info, "scale") && !writes_option(text, "scale")) {
+  if (defaults.scale && info.takes("scale") && !writes_option(text, "scale")) {
     spec.options.scale = *defaults.scale;
     used.scale = true;
   }
-  if (defaults.seed && takes(info, "seed") && !writes_option(text, "seed"))
+  if (defaults.seed && info.takes("seed") && !writes_option(text, "seed"))
     spec.options.seed = *defaults.seed;
   return spec;
 }

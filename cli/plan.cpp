@@ -72,16 +72,12 @@ MethodSpec with_bits(const std::string& text, int bits) {
 
 int plan(const PlanOptions& o) {
   const ModelConfig model = ModelConfig::load(o.model);
-  KVCacheOptions options;
-  options.layers = model.layers;
-  options.kv_heads = model.kv_heads;
-  options.head_dim = model.head_dim;
+  KVCacheOptions options = cache_options(model);
   options.batch = o.batch;
   options.keys = with_bits(o.method, o.bits);
   options.values = with_bits(o.method, o.value_bits != 0 ? o.value_bits : o.bits);
   options.sinks = o.sinks;
   options.recent = o.recent;
-  options.rope = model.rope;
   const KVCacheConfig config(options);
   const auto methods = make_layer_methods(config);
   std::vector<LayerPlan> layers;

@@ -12,11 +12,9 @@
 //     rows.<b>.positions   i64 [n]
 //     rows.<b>.k_codes     u8  [kv_heads, c, code bytes of a key]      canonical order, tokens sinks .. n - 1
 //     rows.<b>.k_scales    u8  [kv_heads, c, scale bytes of a key]     likewise v_codes, v_scales
-//     rows.<b>.k_exact     f32 [kv_heads, e, head_dim]                 sinks, then the recent window;
-//     likewise v_exact rows.<b>.k_check     f32 [kv_heads, 1, head_dim]                 the first coded token
-//     as its codes were read
-//                                                                      when the file was written; likewise
-//                                                                      v_check
+//     rows.<b>.k_exact     f32 [kv_heads, e, head_dim]                 sinks, then the recent window
+//     rows.<b>.k_check     f32 [kv_heads, 1, head_dim]                 the first coded token, decoded
+// and v_exact, v_check likewise.
 //
 // The check rows catch what the settings cannot say: calibration artifacts or code tables that are not those
 // under which the cache was filled.

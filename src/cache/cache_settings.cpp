@@ -27,29 +27,13 @@ void add_method(Settings& settings, const std::string& role, const MethodSpec& s
                    {role + ".extra", extra}});
 }
 
-std::string text_of(RopeConfig::Pairing pairing) {
-  return pairing == RopeConfig::Pairing::half_split ? "half_split" : "interleaved";
-}
-
-std::string text_of(RopeConfig::Scaling scaling) {
-  switch (scaling) {
-    case RopeConfig::Scaling::none:
-      return "none";
-    case RopeConfig::Scaling::linear:
-      return "linear";
-    case RopeConfig::Scaling::llama3:
-      return "llama3";
-  }
-  return "unknown";
-}
-
 void add_rope(Settings& settings, const std::optional<RopeConfig>& rope) {
   settings.emplace_back("rope", rope ? "given" : "not given");
   const RopeConfig r = rope.value_or(RopeConfig{});
   settings.insert(settings.end(), {{"rope.theta", fmt::format("{}", r.theta)},
                                    {"rope.rotary_dim", std::to_string(r.rotary_dim)},
-                                   {"rope.pairing", text_of(r.pairing)},
-                                   {"rope.scaling", text_of(r.scaling)},
+                                   {"rope.pairing", to_string(r.pairing)},
+                                   {"rope.scaling", to_string(r.scaling)},
                                    {"rope.factor", fmt::format("{}", r.factor)},
                                    {"rope.low_freq_factor", fmt::format("{}", r.low_freq_factor)},
                                    {"rope.high_freq_factor", fmt::format("{}", r.high_freq_factor)},

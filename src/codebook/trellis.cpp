@@ -5,6 +5,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "codebook/trellis_search.hpp"
+#include "pack/bits.hpp"
 
 namespace veloxquant {
 namespace trellis {
@@ -23,18 +24,6 @@ void check_length(const char* operation, int n) {
       fmt::format("{} elements, but a trellis code takes an even number from 16 to {}", n, kLongest));
 }
 
-namespace {
-
-// The 8 bits of the cyclic stream of `end` bits that start at bit `at`.
-int window(const std::uint8_t* codes, int at, int end) {
-  const int byte = at / 8;
-  const int left = end - at;
-  const int next = byte + 1 < (end + 7) / 8 ? codes[byte + 1] : 0;
-  const int ahead = (codes[byte] | next << 8) >> at % 8;
-  return left >= 8 ? ahead & 0xFF : ((ahead & ((1 << left) - 1)) | codes[0] << left) & 0xFF;
-}
-
-}  // namespace
 }  // namespace trellis
 
 const TrellisTable& trellis_table(int bits) {
@@ -42,14 +31,13 @@ const TrellisTable& trellis_table(int bits) {
   return trellis::kTables[static_cast<std::size_t>(bits - 1)];
 }
 
-std::size_t trellis_code_bytes(int n, int bits) {
-  return (static_cast<std::size_t>(n) * static_cast<std::size_t>(bits) + 7) / 8;
-}
+std::size_t trellis_code_bytes(int n, int bits) { return packed_bytes(n, bits); }
 
 void trellis_decode(const TrellisTable& table, const std::uint8_t* codes, int n, float* y) {
+  const auto bits = static_cast<std::size_t>(table.bits), total = static_cast<std::size_t>(n) * bits;
   for (int t = 0; t < n; ++t) {
-    const int w = trellis::window(codes, t * table.bits, n * table.bits);
-    y[t] = static_cast<float>(table.values[static_cast<std::size_t>(w)]) / trellis::kScale;
+    const unsigned w = read_cyclic_bits(codes, static_cast<std::size_t>(t) * bits, 8, total);
+    y[t] = static_cast<float>(table.values[w]) / trellis::kScale;
   }
 }
 

@@ -120,12 +120,8 @@ KVCacheConfig::KVCacheConfig(KVCacheOptions options) : options_(std::move(option
   for (int layer = 0; layer < o.layers; ++layer) {
     for (const Role role : {Role::keys, Role::values}) {
       const MethodSpec spec = method(layer, role);
-      const MethodInfo info = QuantizerRegistry::info(spec.method);
-      if (!info.bits.empty() && std::find(info.bits.begin(), info.bits.end(), spec.options.bits) == info.bits.end()) {
-        throw ConfigError("config", fmt::format("{} of layer {}: method '{}' has no width of {} bits; it has {}",
-                                                veloxquant::to_string(role), layer, spec.method, spec.options.bits,
-                                                fmt::join(info.bits, ", ")));
-      }
+      QuantizerRegistry::info(spec.method).require_width(
+          spec.method, spec.options.bits, fmt::format("config, {} of layer {}", veloxquant::to_string(role), layer));
     }
     if (o.layer_overrides.empty()) break;  // all layers are alike
   }

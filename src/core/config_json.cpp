@@ -97,8 +97,8 @@ MethodSpec method_from_json(const Json& json) {
 Json rope_to_json(const RopeConfig& r) {
   return {{"theta", r.theta},
           {"rotary_dim", r.rotary_dim},
-          {"pairing", enum_name(r.pairing, kPairings)},
-          {"scaling", enum_name(r.scaling, kScalings)},
+          {"pairing", to_string(r.pairing)},
+          {"scaling", to_string(r.scaling)},
           {"factor", r.factor},
           {"low_freq_factor", r.low_freq_factor},
           {"high_freq_factor", r.high_freq_factor},
@@ -126,6 +126,9 @@ RopeConfig rope_from_json(const Json& json) {
 }
 
 }  // namespace
+
+const char* to_string(RopeConfig::Pairing pairing) noexcept { return enum_name(pairing, kPairings); }
+const char* to_string(RopeConfig::Scaling scaling) noexcept { return enum_name(scaling, kScalings); }
 
 std::string KVCacheConfig::to_json() const {
   const KVCacheOptions& o = options_;

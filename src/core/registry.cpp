@@ -51,25 +51,32 @@ Entry entry(const std::string& name) {
 // Options that differ from their defaults must be among those that the method takes.
 void refuse_foreign_options(const std::string& name, const MethodInfo& info, const QuantizerOptions& o) {
   const QuantizerOptions plain;
-  const auto takes = [&](const char* option) {
-    return std::find(info.options.begin(), info.options.end(), option) != info.options.end();
-  };
   const auto refuse = [&](const char* option, const std::string& value) {
     throw ConfigError("create", fmt::format("method '{}' does not take the option {} (asked for {}); it takes bits{}{}",
                                             name, option, value, info.options.empty() ? "" : ", ",
                                             fmt::join(info.options, ", ")));
   };
-  if (o.scale != plain.scale && !takes("scale")) refuse("scale", to_string(o.scale));
-  if (!o.transform.empty() && !takes("transform")) refuse("transform", o.transform);
-  if (o.group != plain.group && !takes("group")) refuse("group", std::to_string(o.group));
-  if (o.seed != plain.seed && !takes("seed")) refuse("seed", std::to_string(o.seed));
-  if (o.centre && !takes("centre")) refuse("centre", "true");
+  if (o.scale != plain.scale && !info.takes("scale")) refuse("scale", to_string(o.scale));
+  if (!o.transform.empty() && !info.takes("transform")) refuse("transform", o.transform);
+  if (o.group != plain.group && !info.takes("group")) refuse("group", std::to_string(o.group));
+  if (o.seed != plain.seed && !info.takes("seed")) refuse("seed", std::to_string(o.seed));
+  if (o.centre && !info.takes("centre")) refuse("centre", "true");
   for (const auto& [key, value] : o.extra) {
-    if (!takes(key.c_str())) refuse(key.c_str(), value);
+    if (!info.takes(key)) refuse(key.c_str(), value);
   }
 }
 
 }  // namespace
+
+bool MethodInfo::takes(const std::string& option) const {
+  return std::find(options.begin(), options.end(), option) != options.end();
+}
+
+void MethodInfo::require_width(const std::string& method, int width, const std::string& operation) const {
+  if (bits.empty() || std::find(bits.begin(), bits.end(), width) != bits.end()) return;
+  throw ConfigError(operation, fmt::format("method '{}' has no width of {} bits; it has {}", method, width,
+                                           fmt::join(bits, ", ")));
+}
 
 const char* to_string(ScaleMode mode) noexcept {
   switch (mode) {
@@ -122,10 +129,7 @@ std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& nam
   cpu_level();  // a level pinned by the environment takes effect before the first kernel runs
   const Entry found = entry(name);
   const MethodInfo& info = found.info;
-  if (!info.bits.empty() && std::find(info.bits.begin(), info.bits.end(), options.bits) == info.bits.end()) {
-    throw ConfigError("create", fmt::format("method '{}' has no width of {} bits; it has {}", name, options.bits,
-                                            fmt::join(info.bits, ", ")));
-  }
+  info.require_width(name, options.bits, "create");
   if (options.head_dim < 2 || options.head_dim > 4096 || options.head_dim % 2 != 0) {
     throw ConfigError("create", fmt::format("head_dim {} for method '{}'; it is an even number from 2 to 4096",
                                             options.head_dim, name));

@@ -260,11 +260,7 @@ BenchmarkMethod unquantized_method() {
 
 KVCacheConfig cache_config(const ModelConfig& model, const BenchmarkMethod& method, std::int64_t sinks,
                            std::int64_t recent) {
-  KVCacheOptions options;
-  options.layers = model.layers;
-  options.kv_heads = model.kv_heads;
-  options.head_dim = model.head_dim;
-  options.rope = model.rope;
+  KVCacheOptions options = cache_options(model);
   options.keys = method.keys;
   options.values = method.values;
   options.sinks = sinks;

@@ -140,11 +140,7 @@ const std::string& Decoder::fingerprint() const {
 }
 
 KVCacheOptions Decoder::cache_options() const {
-  KVCacheOptions options;
-  options.layers = config().layers;
-  options.kv_heads = config().kv_heads;
-  options.head_dim = config().head_dim;
-  options.rope = rope();
+  KVCacheOptions options = veloxquant::cache_options(config());
   options.model = fingerprint();
   return options;
 }

@@ -208,4 +208,13 @@ ModelConfig ModelConfig::load(const std::filesystem::path& folder) {
   return parse(read_file(file, kMaxFileBytes), file.string());
 }
 
+KVCacheOptions cache_options(const ModelConfig& model) {
+  KVCacheOptions options;
+  options.layers = model.layers;
+  options.kv_heads = model.kv_heads;
+  options.head_dim = model.head_dim;
+  options.rope = model.rope;
+  return options;
+}
+
 }  // namespace veloxquant

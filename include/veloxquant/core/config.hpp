@@ -34,6 +34,9 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
+const char* to_string(RopeConfig::Pairing pairing) noexcept;  // "half_split", "interleaved"
+const char* to_string(RopeConfig::Scaling scaling) noexcept;  // "none", "linear", "llama3"
+
 // A method and its options for keys or for values.
 struct MethodSpec {
   std::string method = "turboquant_mse";

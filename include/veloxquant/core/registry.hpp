@@ -54,6 +54,10 @@ struct MethodInfo {
   std::vector<int> bits{};            // widths served, ascending; empty: any
   std::vector<std::string> options{}; // names of the QuantizerOptions it takes beside bits
   std::string needs = "nothing";      // calibration or other input it cannot do without
+
+  bool takes(const std::string& option) const;
+  // Throws ConfigError in the name of `operation`, listing the widths there are, when `width` is not one of them.
+  void require_width(const std::string& method, int width, const std::string& operation) const;
 };
 
 using QuantizerMaker = std::function<std::shared_ptr<const Quantizer>(const QuantizerOptions&)>;

@@ -59,4 +59,7 @@ struct ModelConfig {
   static ModelConfig load(const std::filesystem::path& folder);
 };
 
+// The options of a cache for the model: layers, KV heads, head size and rotary embedding; the rest is the caller's.
+KVCacheOptions cache_options(const ModelConfig& model);
+
 }  // namespace veloxquant
