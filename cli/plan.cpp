@@ -43,14 +43,13 @@ LayerPlan plan_layer(const KVCacheConfig& config, int layer, const LayerMethods&
   return plan;
 }
 
-// Pages are whole: 64 tokens each.
+// Pages are whole, 64 tokens each, and hold every token but the sinks: those of the recent window are held exact
+// beside their codes. Exact tokens have their room from the beginning.
 std::uint64_t cache_bytes(const std::vector<LayerPlan>& layers, const PlanOptions& o, std::int64_t context) {
-  const std::int64_t exact = std::min(context, o.sinks + o.recent);
-  const auto pages = static_cast<std::uint64_t>((context - exact + 63) / 64);
+  const auto pages = static_cast<std::uint64_t>((std::max<std::int64_t>(0, context - o.sinks) + 63) / 64);
+  const auto exact = static_cast<std::uint64_t>(o.sinks + o.recent);
   std::uint64_t bytes = 0;
-  for (const LayerPlan& layer : layers) {
-    bytes += pages * 64 * layer.bytes_per_token + static_cast<std::uint64_t>(exact) * layer.exact_bytes_per_token;
-  }
+  for (const LayerPlan& layer : layers) bytes += pages * 64 * layer.bytes_per_token + exact * layer.exact_bytes_per_token;
   return bytes * static_cast<std::uint64_t>(o.batch);
 }
 

@@ -78,6 +78,14 @@ TEST(Command, PlanCountsBytes) {
   EXPECT_GT((longest + 64) * 816, 1 << 20);
 }
 
+// 4 sinks and 100 recent tokens, all exact (f32) from the beginning; tokens 4 to 999 in 16 pages of each head.
+TEST(Command, PlanCountsExactTokensBesideTheirCodes) {
+  const Outcome run = veloxquant(std::string("plan --format json --context 1000 --sinks 4 --recent 100 ") +
+                                 "--method turboquant_mse:4 --model " + kDemo);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(nlohmann::json::parse(run.out)["cache_bytes"], 16 * 64 * 816 + 104 * 6 * 2 * 2 * 64 * 4);
+}
+
 TEST(Command, InspectShowsAndRefuses) {
   const Outcome weights = veloxquant(std::string("inspect ") + kDemo + "/model.safetensors");
   EXPECT_EQ(weights.exit_code, 0);
