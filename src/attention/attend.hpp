@@ -23,6 +23,7 @@ struct TokenRun {
   const std::uint8_t* value_scales = nullptr;
   std::int64_t first = 0;  // index of the first token in the history
   int count = 0;
+  const TokenPlace* key_places = nullptr;  // for keys whose method has frames
 };
 
 // Turns `count` stored rows into floats [count, head_dim], in the space of the codes (transforms are not
@@ -32,7 +33,7 @@ struct TileDecoder {
                             int count, float* tile);
   Function decode = nullptr;
   CodeSpec spec;                               // empty kind fields when `quantizer` decodes
-  const VectorQuantizer* quantizer = nullptr;  // codes that only their quantizer can read
+  const VectorQuantizer* quantizer = nullptr;  // codes that only their quantizer can read; `decode` is null then
   int head = 0;                                // for `quantizer`
   bool vector_scale = false;
 };

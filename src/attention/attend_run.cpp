@@ -25,10 +25,15 @@ TileReader::TileReader(const TileDecoder& decoder, int head_dim)
       code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes() : decoder.spec.code_bytes()),
       scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes() : decoder.spec.scale_bytes()) {}
 
-void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count,
-                      float* tile) const {
+void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count, float* tile,
+                      const TokenPlace* places) const {
   skip(codes, scales, first);
-  decoder_->decode(*decoder_, codes, scales, count, tile);
+  if (const VectorQuantizer* quantizer = decoder_->quantizer) {
+    quantizer->decode_rows_at(codes, scales, places != nullptr ? places + first : nullptr,
+                              static_cast<std::size_t>(count), decoder_->head, tile);
+  } else {
+    decoder_->decode(*decoder_, codes, scales, count, tile);
+  }
   const std::size_t stride = padded_row(head_dim_);
   if (stride != static_cast<std::size_t>(head_dim_)) spread_rows(tile, count, head_dim_, stride);
 }
@@ -67,6 +72,7 @@ TokenRun cut_run(const TokenRun& run, TokenRange range, const TileReader& keys,
   const auto skipped = static_cast<int>(begin - run.first);
   keys.skip(part.key_codes, part.key_scales, skipped);
   values.skip(part.value_codes, part.value_scales, skipped);
+  if (part.key_places != nullptr) part.key_places += skipped;
   part.first = begin;
   return part;
 }

@@ -28,7 +28,8 @@ class TileReader {
   std::size_t code_bytes() const noexcept { return code_bytes_; }
   std::size_t scale_bytes() const noexcept { return scale_bytes_; }
   // Tokens [first, first + count) -> tile [count, padded_row(head_dim)].
-  void read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count, float* tile) const;
+  void read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count, float* tile,
+            const TokenPlace* places = nullptr) const;
   // The run without its first tokens moves its pointers by so much.
   void skip(const std::uint8_t*& codes, const std::uint8_t*& scales, int tokens) const noexcept;
 

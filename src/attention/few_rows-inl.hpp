@@ -110,7 +110,7 @@ class FewRows {
       } else {
         prefetch_tile(values_, run.value_codes, run.value_scales, 0, tokens_at(run, 0));
       }
-      keys_.read(run.key_codes, run.key_scales, t, here, tile_);
+      keys_.read(run.key_codes, run.key_scales, t, here, tile_, run.key_places);
       for (int g = 0; g < count_; ++g) score_group(groups_[g], tile_, stride_, t, here);
     }
     for (int g = 0; g < count_; ++g)

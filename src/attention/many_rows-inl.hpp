@@ -141,7 +141,7 @@ class ManyRows {
     load_token_factors(keys_.vector_scale() ? run.key_scales : nullptr, run.count, query_.scale,
                        key_factors_);
     load_token_factors(values_.vector_scale() ? run.value_scales : nullptr, run.count, 1.0f, value_factors_);
-    keys_.read(run.key_codes, run.key_scales, 0, run.count, key_tile_);
+    keys_.read(run.key_codes, run.key_scales, 0, run.count, key_tile_, run.key_places);
     values_.read(run.value_codes, run.value_scales, 0, run.count, value_tile_);
     for (int first = 0; first < query_.rows; first += kBlockRows) {
       const RowBlock block = block_at(first);

@@ -344,11 +344,6 @@ void decode_by_definition(const TileDecoder& self, const std::uint8_t* codes, co
   }
 }
 
-void decode_by_quantizer(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t* scales,
-                         int count, float* tile) {
-  self.quantizer->decode_rows(codes, scales, static_cast<std::size_t>(count), self.head, tile);
-}
-
 bool bits_exist(CodeKind kind, int bits) {
   switch (kind) {
     case CodeKind::f32:
@@ -403,7 +398,6 @@ TileDecoder tile_decoder(const CodeSpec& spec) {
 
 TileDecoder tile_decoder(const VectorQuantizer& quantizer, int head) {
   TileDecoder decoder;
-  decoder.decode = decode_by_quantizer;
   decoder.quantizer = &quantizer;
   decoder.head = head;
   decoder.spec.head_dim = quantizer.head_dim();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -105,10 +106,11 @@ struct StagedPages {
 
 StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64_t length) {
   const std::int64_t coded = cache.coded(row.size), coded_after = cache.coded(row.size + length);
-  StagedPages staged{
-      .begin = cache.page_index(coded, 0), .targets = {}, .fresh = PageList(cache.layout.bytes())};
+  StagedPages staged{.begin = static_cast<std::size_t>(coded / kPageTokens),
+                     .targets = {},
+                     .fresh = PageList(cache.page_bytes())};
   if (coded == coded_after) return staged;
-  const std::size_t end = cache.page_index(coded_after - 1, cache.options().kv_heads - 1) + 1;
+  const auto end = static_cast<std::size_t>(pages_for(coded_after));
   for (std::size_t i = staged.begin; i < end; ++i) {
     const bool exists = i < row.pages.size();
     const bool in_place = exists && !row.pages.shared(i);
@@ -129,12 +131,12 @@ void publish_pages(PageList& pages, StagedPages& staged) noexcept {
   }
 }
 
-// New tokens [token, token + count) of a row go to the slots from `slot` on of one page of one head.
+// New tokens [token, token + count) of a row go to the slots from `slot` on of one block.
 struct CodingItem {
   int row, head;
   std::int64_t token;
   int slot, count;
-  std::uint8_t* page;
+  std::uint8_t* block;
 };
 
 std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& input,
@@ -144,13 +146,13 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
   for (std::size_t b = 0; b < staged.size(); ++b) {
     const std::int64_t size = cache.rows[b].size;
     std::int64_t token = std::max<std::int64_t>(0, cache.options().sinks - size);  // before it: new sinks
-    for (std::size_t target = 0; token < input.lengths[b]; target += static_cast<std::size_t>(heads)) {
+    for (std::size_t target = 0; token < input.lengths[b]; ++target) {
       const auto slot = static_cast<int>(cache.coded(size + token) % kPageTokens);
       const auto count =
           static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
       for (int h = 0; h < heads; ++h) {
         items.push_back({static_cast<int>(b), h, token, slot, count,
-                         staged[b].targets[target + static_cast<std::size_t>(h)]});
+                         staged[b].targets[target] + cache.block_offset(h)});
       }
       token += count;
     }
@@ -158,14 +160,30 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
   return items;
 }
 
+// Positions of new tokens are not in the row yet.
+void find_key_places(const CacheState& cache, const NewTokens& input, const CodingItem& item,
+                     std::span<TokenPlace> places) {
+  const std::int64_t frame = cache.methods.keys->frame();
+  if (frame == 0) return;
+  const CacheRow& row = cache.rows[static_cast<std::size_t>(item.row)];
+  const std::vector<std::int64_t>& fresh = input.positions[static_cast<std::size_t>(item.row)];
+  find_token_places(frame, cache.coded(row.size + item.token), places, [&](std::int64_t coded) {
+    const std::int64_t token = coded + cache.options().sinks;
+    return token < row.size ? row.positions.at(token) : fresh[static_cast<std::size_t>(token - row.size)];
+  });
+}
+
 void code(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
   const BlockLayout& layout = cache.layout;
   const auto slot = static_cast<std::size_t>(item.slot), count = static_cast<std::size_t>(item.count);
-  cache.methods.keys->encode_rows(input.keys.at(item.row, item.head, item.token), count, item.head,
-                                  item.page + layout.key_codes(slot), item.page + layout.key_scales(slot));
+  std::array<TokenPlace, kPageTokens> places;
+  find_key_places(cache, input, item, {places.data(), count});
+  cache.methods.keys->encode_rows_at(input.keys.at(item.row, item.head, item.token), places.data(), count,
+                                     item.head, item.block + layout.key_codes(slot),
+                                     item.block + layout.key_scales(slot));
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
-                                    item.page + layout.value_codes(slot),
-                                    item.page + layout.value_scales(slot));
+                                    item.block + layout.value_codes(slot),
+                                    item.block + layout.value_scales(slot));
 }
 
 // Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.

@@ -33,6 +33,7 @@ constexpr std::size_t kRunsAtOnce = 64;  // bounds the list of runs whatever the
 // Working memory of a thread, kept between calls so that decoding does not allocate.
 struct ThreadScratch {
   AttendScratch kernel, tile, merge, shared;
+  std::vector<TokenPlace> places;  // of the runs at hand, for keys whose method has frames
 };
 thread_local ThreadScratch scratch;
 
@@ -203,11 +204,14 @@ class Attention {
 
     const HistoryRange range = plan_.parts[part].range;
     std::array<TokenRun, kRunsAtOnce> runs;
+    const bool placed = coded && cache_.methods.keys->frame() > 0;
+    if (placed) scratch.places.resize(kRunsAtOnce * kPageTokens);
     for (std::int64_t token = range.begin; token < range.end;) {
       const bool first = token == range.begin;
       std::size_t count = 0;
       for (; count < runs.size() && token < range.end; ++count) {
         runs[count] = coded ? coded_run(tile, token, range.end) : exact_run(tile, token, range.end);
+        if (placed) runs[count].key_places = find_places(tile, runs[count], count);
         token += runs[count].count;
       }
       const auto rows = static_cast<std::size_t>(tile.rows), width = static_cast<std::size_t>(head_dim_);
@@ -220,16 +224,23 @@ class Attention {
     }
   }
 
+  const TokenPlace* find_places(const AttendTile& tile, const TokenRun& run, std::size_t index) const {
+    TokenPlace* places = scratch.places.data() + index * kPageTokens;
+    cache_.key_places(cache_.rows[static_cast<std::size_t>(tile.row)], cache_.coded(run.first),
+                      {places, static_cast<std::size_t>(run.count)});
+    return places;
+  }
+
   TokenRun coded_run(const AttendTile& tile, std::int64_t token, std::int64_t end) const {
     const BlockLayout& layout = cache_.layout;
     const std::int64_t coded = cache_.coded(token);
     const auto slot = static_cast<std::size_t>(coded % kPageTokens);
-    const std::uint8_t* page =
-        cache_.rows[static_cast<std::size_t>(tile.row)].pages[cache_.page_index(coded, tile.head)];
-    return {.key_codes = page + layout.key_codes(slot),
-            .key_scales = page + layout.key_scales(slot),
-            .value_codes = page + layout.value_codes(slot),
-            .value_scales = page + layout.value_scales(slot),
+    const std::uint8_t* block =
+        cache_.block(cache_.rows[static_cast<std::size_t>(tile.row)].pages, coded, tile.head);
+    return {.key_codes = block + layout.key_codes(slot),
+            .key_scales = block + layout.key_scales(slot),
+            .value_codes = block + layout.value_codes(slot),
+            .value_scales = block + layout.value_scales(slot),
             .first = token,
             .count = static_cast<int>(std::min(end - token, kPageTokens - static_cast<std::int64_t>(slot)))};
   }

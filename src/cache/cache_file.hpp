@@ -54,6 +54,6 @@ struct CodeSection {
 std::vector<CodeSection> code_sections(const BlockLayout& layout);
 
 // The first coded token of every head, decoded: f32 [kv_heads, 1, head_dim].
-Tensor decode_first(const CacheState& cache, const PageList& pages, Role role);
+Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role);
 
 }  // namespace veloxquant

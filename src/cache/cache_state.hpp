@@ -17,6 +17,7 @@
 #include "cache/page_list.hpp"
 #include "cache/page_pool.hpp"
 #include "cache/position_list.hpp"
+#include "cache/token_places.hpp"
 #include "pack/block_layout.hpp"
 
 namespace veloxquant {
@@ -45,7 +46,7 @@ struct CacheState {
     const KVCacheOptions& o = options();
     return {.size = 0,
             .recent_begin = o.sinks,
-            .pages = PageList(layout.bytes()),
+            .pages = PageList(page_bytes()),
             .positions = {},
             .exact = ExactTokens(o.kv_heads, o.head_dim, o.sinks, o.recent)};
   }
@@ -53,9 +54,19 @@ struct CacheState {
   std::int64_t coded(std::int64_t size) const noexcept {
     return std::max<std::int64_t>(0, size - options().sinks);
   }
-  // Where the codes of token `sinks + coded` of a head are.
-  std::size_t page_index(std::int64_t coded, int head) const noexcept {
-    return static_cast<std::size_t>(coded / kPageTokens * options().kv_heads + head);
+  // Places of the coded tokens of a row from `coded` on, for a method of keys with frames.
+  void key_places(const CacheRow& row, std::int64_t coded, std::span<TokenPlace> places) const noexcept {
+    find_token_places(methods.keys->frame(), coded, places,
+                      [&](std::int64_t c) { return row.positions.at(c + options().sinks); });
+  }
+  // Bytes of a page: the blocks of all heads.
+  std::size_t page_bytes() const noexcept {
+    return static_cast<std::size_t>(options().kv_heads) * layout.bytes();
+  }
+  std::size_t block_offset(int head) const noexcept { return static_cast<std::size_t>(head) * layout.bytes(); }
+  // The block that holds the codes of token `sinks + coded` of a head.
+  std::uint8_t* block(const PageList& pages, std::int64_t coded, int head) const noexcept {
+    return pages[static_cast<std::size_t>(coded / kPageTokens)] + block_offset(head);
   }
 };
 

@@ -1,5 +1,6 @@
 // state(): the history as floats.
 
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -28,13 +29,15 @@ void decode(const CacheState& cache, const DecodingItem& item, Role role, float*
   const std::int64_t coded = cache.coded(item.begin);
   const auto slot = static_cast<std::size_t>(coded % kPageTokens);
   const auto count = static_cast<std::size_t>(item.end - item.begin);
-  const std::uint8_t* page = row.pages[cache.page_index(coded, item.head)];
+  const std::uint8_t* block = cache.block(row.pages, coded, item.head);
   const BlockLayout& layout = cache.layout;
   if (role == Role::keys) {
-    cache.methods.keys->decode_rows(page + layout.key_codes(slot), page + layout.key_scales(slot), count,
-                                    item.head, out);
+    std::array<TokenPlace, kPageTokens> places;
+    if (cache.methods.keys->frame() > 0) cache.key_places(row, coded, {places.data(), count});
+    cache.methods.keys->decode_rows_at(block + layout.key_codes(slot), block + layout.key_scales(slot),
+                                       places.data(), count, item.head, out);
   } else {
-    cache.methods.values->decode_rows(page + layout.value_codes(slot), page + layout.value_scales(slot),
+    cache.methods.values->decode_rows(block + layout.value_codes(slot), block + layout.value_scales(slot),
                                       count, item.head, out);
   }
 }

@@ -134,7 +134,7 @@ class CacheReader {
 
   void read_codes(std::size_t b, CacheRow& row, const RowCounts& counts) {
     const int heads = cache_.options().kv_heads;
-    for (std::int64_t page = 0; page < pages_for(counts.coded) * heads; ++page) row.pages.add();
+    for (std::int64_t page = 0; page < pages_for(counts.coded); ++page) row.pages.add();
     for (const CodeSection& section : code_sections(cache_.layout)) {
       if (counts.coded == 0 || section.bytes == 0) continue;
       const Tensor codes =
@@ -145,7 +145,7 @@ class CacheReader {
           const std::size_t bytes =
               static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, counts.coded - first)) *
               section.bytes;
-          std::memcpy(row.pages[cache_.page_index(first, h)] + (cache_.layout.*section.offset)(0), from,
+          std::memcpy(cache_.block(row.pages, first, h) + (cache_.layout.*section.offset)(0), from,
                       bytes);
           from += bytes;
         }
@@ -178,7 +178,7 @@ class CacheReader {
   void check_codes(std::size_t b, const CacheRow& row, Role role, const char* name) {
     const KVCacheOptions& o = cache_.options();
     const Tensor wanted = tensor(b, name, DType::f32, {o.kv_heads, 1, o.head_dim});
-    const Tensor decoded = decode_first(cache_, row.pages, role);
+    const Tensor decoded = decode_first(cache_, row, role);
     const std::span<const float> want = wanted.span<const float>(), have = decoded.span<const float>();
     const auto width = static_cast<std::size_t>(o.head_dim);
     for (std::size_t begin = 0; begin < want.size(); begin += width) {

@@ -135,8 +135,7 @@ void PackedKVCache::trim(std::int64_t count) {
   for (CacheRow& row : state_->rows) {
     row.size -= count;
     row.recent_begin = std::max(state_->options().sinks, std::min(row.recent_begin, row.size));
-    row.pages.truncate(
-        static_cast<std::size_t>(pages_for(state_->coded(row.size)) * state_->options().kv_heads));
+    row.pages.truncate(static_cast<std::size_t>(pages_for(state_->coded(row.size))));
     row.positions.truncate(row.size);
   }
 }

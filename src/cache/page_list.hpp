@@ -1,9 +1,10 @@
-// PageList: pages of one batch row, of all KV heads, counted by reference.
+// PageList: pages of one batch row, counted by reference.
 //
-// Page p of head h stands at index p * kv_heads + h, so that a longer history only adds at the end. Copying
-// the list shares the pages; whoever wants to write to a page that is shared makes a copy of it first.
+// Page p holds tokens 64 p .. 64 p + 63 of all KV heads. One piece of memory for all heads, because every aligned
+// piece costs the system's allocator about 64 bytes more than was asked for. Copying the list shares the pages;
+// whoever wants to write to a page that is shared makes a copy of it first.
 //
-// A page in memory:   [block, BlockLayout::bytes()][reference count, 4 bytes]
+// A page in memory:   [block of head 0, BlockLayout::bytes()][block of head 1] ... [reference count, 4 bytes]
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,8 @@ namespace veloxquant {
 
 class PageList {
  public:
-  explicit PageList(std::size_t block_bytes) noexcept : block_bytes_(block_bytes) {}
+  // `blocks_bytes`: of the blocks of all heads.
+  explicit PageList(std::size_t blocks_bytes) noexcept : blocks_bytes_(blocks_bytes) {}
   PageList(const PageList& other);
   PageList(PageList&& other) noexcept = default;
   PageList& operator=(PageList&& other) noexcept;
@@ -30,8 +32,8 @@ class PageList {
   std::size_t nbytes() const noexcept;
 
   void reserve(std::size_t size) { make_room(pages_, size); }
-  // A new page at the end: all zero, or a copy of `block`.
-  std::uint8_t* add(const std::uint8_t* block = nullptr);
+  // A new page at the end: all zero, or a copy of page `copied`.
+  std::uint8_t* add(const std::uint8_t* copied = nullptr);
   // Takes page `index` out of `other` (which forgets it) to the end of this list; there must be room.
   void adopt(PageList& other, std::size_t index) noexcept;
   // Exchanges one page of each list.
@@ -42,7 +44,7 @@ class PageList {
  private:
   void release(std::uint8_t* page) noexcept;
 
-  std::size_t block_bytes_;
+  std::size_t blocks_bytes_;
   HeldVector<std::uint8_t*> pages_;
 };
 

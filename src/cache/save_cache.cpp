@@ -24,7 +24,7 @@ Tensor codes_of(const CacheState& cache, const CacheRow& row, const CodeSection&
     for (std::int64_t first = 0; first < coded; first += kPageTokens) {
       const std::size_t bytes =
           static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, coded - first)) * section.bytes;
-      std::memcpy(to, row.pages[cache.page_index(first, h)] + (cache.layout.*section.offset)(0), bytes);
+      std::memcpy(to, cache.block(row.pages, first, h) + (cache.layout.*section.offset)(0), bytes);
       to += bytes;
     }
   }
@@ -58,8 +58,8 @@ void add_row(NamedTensors& tensors, const CacheState& cache, std::size_t b) {
   add("k_exact", exact_of(cache, row, counts, Role::keys));
   add("v_exact", exact_of(cache, row, counts, Role::values));
   if (counts.coded == 0) return;
-  add("k_check", decode_first(cache, row.pages, Role::keys));
-  add("v_check", decode_first(cache, row.pages, Role::values));
+  add("k_check", decode_first(cache, row, Role::keys));
+  add("v_check", decode_first(cache, row, Role::values));
 }
 
 }  // namespace
@@ -82,17 +82,20 @@ std::vector<CodeSection> code_sections(const BlockLayout& layout) {
           {"v_scales", layout.values().scales, &BlockLayout::value_scales}};
 }
 
-Tensor decode_first(const CacheState& cache, const PageList& pages, Role role) {
+Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role) {
   const KVCacheOptions& o = cache.options();
   const BlockLayout& layout = cache.layout;
   const Tensor rows = Tensor::empty({o.kv_heads, 1, o.head_dim}, DType::f32);
   for (int h = 0; h < o.kv_heads; ++h) {
-    const std::uint8_t* page = pages[static_cast<std::size_t>(h)];
+    const std::uint8_t* block = cache.block(row.pages, 0, h);
     float* to = rows.data<float>() + std::ptrdiff_t{h} * o.head_dim;
     if (role == Role::keys) {
-      cache.methods.keys->decode_rows(page + layout.key_codes(0), page + layout.key_scales(0), 1, h, to);
+      TokenPlace place;
+      if (cache.methods.keys->frame() > 0) cache.key_places(row, 0, {&place, 1});
+      cache.methods.keys->decode_rows_at(block + layout.key_codes(0), block + layout.key_scales(0), &place, 1,
+                                         h, to);
     } else {
-      cache.methods.values->decode_rows(page + layout.value_codes(0), page + layout.value_scales(0), 1, h,
+      cache.methods.values->decode_rows(block + layout.value_codes(0), block + layout.value_scales(0), 1, h,
                                         to);
     }
   }

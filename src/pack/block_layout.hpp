@@ -1,4 +1,5 @@
-// BlockLayout: the bytes of one page, 64 tokens of one (batch row, KV head).
+// BlockLayout: the bytes of one block, 64 tokens of one (batch row, KV head). A page of the cache is the blocks of all
+// KV heads for the same 64 tokens, one after the other.
 //
 //     offset                 bytes            content
 //     0                      64 x kc          codes of the keys      token 0 | token 1 | ... | token 63
@@ -10,9 +11,9 @@
 // kc, ks, vc and vs are the bytes that the codes and the scales of one key and of one value take. Inside a
 // section the vectors stand in token order, each in canonical order (CodeSpec draws the bytes), without gaps.
 // A page begins at a multiple of 64 bytes; as 64 tokens of any whole number of bytes are a multiple of 64
-// too, so does every section.
+// too, so does every block and every section.
 //
-//     turboquant_mse, 4 bits, 128 dims:  kc = vc = 64, ks = vs = 2;  page = 64 x (64 + 2 + 64 + 2) = 8,448
+//     turboquant_mse, 4 bits, 128 dims:  kc = vc = 64, ks = vs = 2;  block = 64 x (64 + 2 + 64 + 2) = 8,448
 //     bytes
 //
 //     0               4096  4224            8320  8448
@@ -36,7 +37,7 @@ class BlockLayout {
  public:
   BlockLayout(VectorBytes keys, VectorBytes values) noexcept : keys_(keys), values_(values) {}
 
-  // Bytes of a page: 64 (kc + ks + vc + vs).
+  // Bytes of a block: 64 (kc + ks + vc + vs).
   std::size_t bytes() const noexcept { return kPageTokens * token_bytes(); }
   // Bytes that one token takes in it.
   std::size_t token_bytes() const noexcept {
@@ -45,7 +46,7 @@ class BlockLayout {
   VectorBytes keys() const noexcept { return keys_; }
   VectorBytes values() const noexcept { return values_; }
 
-  // Offsets from the page's begin to what token `slot` (0..63) has in each section.
+  // Offsets from the block's begin to what token `slot` (0..63) has in each section.
   std::size_t key_codes(std::size_t slot) const noexcept { return slot * keys_.codes; }
   std::size_t key_scales(std::size_t slot) const noexcept {
     return kPageTokens * keys_.codes + slot * keys_.scales;

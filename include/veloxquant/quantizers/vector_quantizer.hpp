@@ -15,6 +15,13 @@
 
 namespace veloxquant {
 
+// Where a token stands: its position in the text, and that of the first token of its frame. Frames are cut by the
+// cache: `frame()` consecutive coded tokens, from the first coded one on; a token whose distance from the start of
+// its frame would reach `frame()` (a gap in the positions) begins a new one. So 0 <= position - frame_start < frame().
+struct TokenPlace {
+  std::int64_t position = 0, frame_start = 0;
+};
+
 class VectorQuantizer : public Quantizer {
  public:
   virtual int head_dim() const noexcept = 0;
@@ -27,6 +34,17 @@ class VectorQuantizer : public Quantizer {
   // The inverse: the decoded vectors in the space of the input.
   virtual void decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
                            float* rows) const = 0;
+  // Methods whose transform depends on the position (keys coded in a RoPE frame) code frames of so many tokens; 0 when
+  // positions do not matter. The cache then calls the two functions below, with the place of each vector.
+  virtual std::int64_t frame() const noexcept { return 0; }
+  virtual void encode_rows_at(const float* rows, const TokenPlace* /*places*/, std::size_t count, int head,
+                              std::uint8_t* codes, std::uint8_t* scales) const {
+    encode_rows(rows, count, head, codes, scales);
+  }
+  virtual void decode_rows_at(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* /*places*/,
+                              std::size_t count, int head, float* rows) const {
+    decode_rows(codes, scales, count, head, rows);
+  }
   // The transform between the input and what the codes hold; null when there is none. Attention transforms the
   // query (keys) or the sum (values) instead of the cached vectors.
   virtual const RowTransform* transform() const noexcept { return nullptr; }
