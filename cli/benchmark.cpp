@@ -1,6 +1,9 @@
 // `veloxquant benchmark`: what methods cost and what they lose on a model of the user's own.
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -47,6 +50,13 @@ void check_output(const std::string& output) {
   if (!std::filesystem::is_directory(folder)) {
     throw IoError("benchmark", fmt::format("--output {}: there is no folder {}", output, folder.string()));
   }
+}
+
+// Of the terminal, or 120 where there is none. Below 40 nothing would fit.
+std::size_t width_of_stdout() {
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? std::max<std::size_t>(40, size.ws_col) : 120;
 }
 
 Arithmetic arithmetic_of(const BenchmarkFlags& f) {
@@ -146,11 +156,10 @@ class BenchmarkCommand {
 
   void write() const {
     if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
-    const auto form = flags_.format == "json"  ? report_json
-                      : flags_.format == "csv" ? report_csv
-                      : flags_.format == "md"  ? report_markdown
-                                               : report_table;
-    fmt::print("{}", form(report_));
+    fmt::print("{}", flags_.format == "json"  ? report_json(report_)
+                     : flags_.format == "csv" ? report_csv(report_)
+                     : flags_.format == "md"  ? report_markdown(report_)
+                                              : report_table(report_, width_of_stdout()));
   }
 
   const BenchmarkFlags& flags_;

@@ -3,15 +3,13 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include <cctype>
 #include <ctime>
 #include <set>
-#include <thread>
-#include <veloxquant/core/cpu.hpp>
 #include <veloxquant/io/sharded_safetensors.hpp>
+
+#include "machine_facts.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -20,19 +18,6 @@ namespace veloxquant::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string kernel() {
-  utsname name{};
-  return uname(&name) == 0 ? fmt::format("{} {} {}", name.sysname, name.release, name.machine) : "unknown";
-}
-
-std::string compiler() {
-#if defined(__clang__)
-  return "clang " __clang_version__;
-#else
-  return "g++ " __VERSION__;
-#endif
-}
 
 // "bf16", or "bf16, f32" when a folder mixes them.
 std::string weight_types(const std::filesystem::path& folder) {
@@ -51,15 +36,16 @@ std::string folder_name(const std::filesystem::path& folder) {
 }  // namespace
 
 Json environment_facts(int threads) {
-  return {{"cpu", cpu_name()},
-          {"cpu_level", cpu_level()},
-          {"processors", std::thread::hardware_concurrency()},
+  const MachineFacts machine = machine_facts();
+  return {{"cpu", machine.cpu},
+          {"cpu_level", machine.level},
+          {"processors", machine.processors},
           {"threads", threads},
-          {"memory_bytes", static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-                               static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE))},
-          {"kernel", kernel()},
-          {"compiler", compiler()},
-          {"version", VELOXQUANT_VERSION},
+          {"memory_bytes", machine.memory_bytes},
+          {"kernel", machine.kernel},
+          {"huge_pages", machine.huge_pages},
+          {"compiler", machine.compiler},
+          {"version", machine.version},
           {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
 }
 

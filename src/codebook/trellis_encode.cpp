@@ -19,6 +19,7 @@
 
 #include "codebook/trellis.hpp"
 #include "codebook/trellis_search.hpp"
+#include "core/dispatch.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace veloxquant::trellis::HWY_NAMESPACE {
@@ -292,7 +293,7 @@ void trellis_encode(const TrellisTable& table, const float* z, int n, std::uint8
   trellis::check_bits("trellis_encode", table.bits);
   trellis::check_length("trellis_encode", n);
   const trellis::Scratch scratch = trellis::thread_scratch(table.bits, n);
-  HWY_DYNAMIC_DISPATCH(trellis::encode)(table.bits, table.values.data(), z, n, scratch, codes);
+  VELOX_DISPATCH(trellis::encode)(table.bits, table.values.data(), z, n, scratch, codes);
 }
 
 }  // namespace veloxquant

@@ -86,13 +86,16 @@ std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfi
   const Shape shape = {1, config.options().kv_heads, std::min(chunk, tokens), config.options().head_dim};
   NormalSource source(0);
   const Tensor keys = normal_noise(shape, source), values = normal_noise(shape, source);
-  // The threads' working memory is not the cache's.
+  // The threads' stacks, and the memory in which an append works and which it frees again, are not the caches'.
   fill(make_caches(shared_config, {}, pool), keys, values, shape[2]);
   const Caches caches = make_caches(shared_config, {}, pool);
-  malloc_trim(0);
-  const std::uint64_t before = resident_memory();
+  const auto resident_without_freed = [] {
+    malloc_trim(0);
+    return resident_memory();
+  };
+  const std::uint64_t before = resident_without_freed();
   fill(caches, keys, values, tokens);
-  const std::uint64_t after = resident_memory();
+  const std::uint64_t after = resident_without_freed();
   std::uint64_t held = 0;
   for (const auto& cache : caches) held += cache->nbytes();
   return {held, after > before ? after - before : 0};

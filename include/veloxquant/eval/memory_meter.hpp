@@ -34,7 +34,8 @@ class PeakMeter {
 void disable_huge_pages() noexcept;
 
 // Fills the caches of all layers with `tokens` tokens of seeded normal noise, `chunk` at a time, without a
-// model: {nbytes() of all, growth of resident memory}.
+// model: {nbytes() of all, growth of resident memory}. Memory that was freed again does not count: how much an
+// append takes while it works is measured by measure_peak.
 std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfig& config,
                                                               std::int64_t tokens, std::int64_t chunk,
                                                               std::shared_ptr<ThreadPool> pool);
