@@ -13,6 +13,7 @@
 #include "benchmark_meter.hpp"
 #include "benchmark_methods.hpp"
 #include "command.hpp"
+#include "environment_facts.hpp"
 #include "paths.hpp"
 #include "progress.hpp"
 #include "report.hpp"
