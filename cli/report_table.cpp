@@ -63,6 +63,8 @@ std::string percent(std::optional<double> share) {
   return share ? fmt::format("{:.2f}", 100 * *share) : kMissing;
 }
 
+const char* const kFilled = "filled MB";
+
 struct Column {
   const char* title;
   std::string (*cell)(const MethodResult&);
@@ -74,6 +76,7 @@ const Column kColumns[] = {
     {"bits K/V", bits},
     {"bits/element", [](const MethodResult& r) { return fixed(r.bits_per_element, 3); }},
     {"cache MB", [](const MethodResult& r) { return fixed(megabytes(r.resident_bytes), 2); }},
+    {kFilled, [](const MethodResult& r) { return fixed(megabytes(r.filled_bytes), 1); }},
     {"peak MB", [](const MethodResult& r) { return fixed(megabytes(peak(r)), 1); }},
     {"perplexity", [](const MethodResult& r) { return fixed(r.perplexity, 4); }},
     {"KL (nats/token)", divergence},
@@ -86,12 +89,18 @@ const Column kColumns[] = {
 };
 // clang-format on
 
+// Tokens that were filled in before decoding was timed; 0: a text was.
+std::int64_t synthetic_context(const BenchmarkReport& report) {
+  return report.settings.value("fill_context", std::int64_t{0});
+}
+
 std::vector<Row> cells(const BenchmarkReport& report) {
-  std::vector<Row> rows(1);
-  for (const Column& column : kColumns) rows[0].emplace_back(column.title);
-  for (const MethodResult& result : report.results) {
-    Row& row = rows.emplace_back();
-    for (const Column& column : kColumns) row.push_back(column.cell(result));
+  std::vector<Row> rows(1 + report.results.size());
+  for (const Column& column : kColumns) {
+    if (column.title == kFilled && synthetic_context(report) == 0) continue;
+    rows[0].emplace_back(column.title);
+    for (std::size_t i = 0; i < report.results.size(); ++i)
+      rows[i + 1].push_back(column.cell(report.results[i]));
   }
   return rows;
 }
@@ -136,6 +145,12 @@ std::string not_quantized(const BenchmarkReport& report) {
 // What follows the table, as (title, text).
 std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport& report) {
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
+  if (const std::int64_t tokens = synthetic_context(report); tokens > 0) {
+    notes.emplace_back("Synthetic",
+                       fmt::format("decode tok/s is after {} tokens of normal noise in every layer's cache, "
+                                   "which then hold filled MB; all else is measured on the text",
+                                   tokens));
+  }
   for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
   notes.emplace_back(
