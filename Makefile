@@ -3,7 +3,7 @@ PRESET ?= release
 BUILD = build/$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-develop configure build demo test bench verify install consume format lint docs clean
+.PHONY: help setup setup-develop configure build demo test bench micro-bench verify install consume format lint docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -29,7 +29,11 @@ test: configure  ## build and run all tests
 	cmake --build --preset $(PRESET)
 	ctest --preset $(PRESET) -j 2
 
-bench: configure  ## micro-benchmarks (Google Benchmark)
+bench: configure  ## attention on packed codes against the memory's speed; BENCH_JSON=FILE writes the figures
+	cmake --build --preset $(PRESET) --target attention_table
+	$(BUILD)/bench/attention_table/attention_table $(if $(BENCH_JSON),--json $(BENCH_JSON)) $(BENCH_FLAGS)
+
+micro-bench: configure  ## single kernels (Google Benchmark)
 	cmake --build --preset $(PRESET) --target velox_bench
 	$(BUILD)/bench/velox_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
 
