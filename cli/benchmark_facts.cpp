@@ -1,15 +1,11 @@
 #include "benchmark_facts.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cctype>
-#include <ctime>
 #include <set>
 #include <veloxquant/io/sharded_safetensors.hpp>
 
-#include "machine_facts.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -34,20 +30,6 @@ std::string folder_name(const std::filesystem::path& folder) {
 }
 
 }  // namespace
-
-Json environment_facts(int threads) {
-  const MachineFacts machine = machine_facts();
-  return {{"cpu", machine.cpu},
-          {"cpu_level", machine.level},
-          {"processors", machine.processors},
-          {"threads", threads},
-          {"memory_bytes", machine.memory_bytes},
-          {"kernel", machine.kernel},
-          {"huge_pages", machine.huge_pages},
-          {"compiler", machine.compiler},
-          {"version", machine.version},
-          {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
-}
 
 Json model_facts(const std::filesystem::path& folder, const Decoder& decoder) {
   const ModelConfig& c = decoder.config();

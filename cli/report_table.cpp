@@ -58,6 +58,8 @@ std::string percent(std::optional<double> share) {
   return share ? fmt::format("{:.2f}", 100 * *share) : kMissing;
 }
 
+const char* const kFilled = "filled MB";
+
 struct Column {
   const char* title;  // short: a terminal has 80 to 120 columns for all of them
   const char* explained;
@@ -69,6 +71,7 @@ struct Column {
 const Column kColumns[] = {
     {"bits", "bits per element", [](const MethodResult& r) { return fixed(r.bits_per_element, 3); }},
     {"cache MB", "cache MB", [](const MethodResult& r) { return fixed(megabytes(r.resident_bytes), 2); }},
+    {kFilled, kFilled, [](const MethodResult& r) { return fixed(megabytes(r.filled_bytes), 1); }},
     {"peak MB", "peak MB", [](const MethodResult& r) { return fixed(megabytes(peak(r)), 1); }},
     {"perplexity", "perplexity", [](const MethodResult& r) { return fixed(r.perplexity, 4); }},
     {"KL", "KL (nats/token)", divergence},
@@ -81,12 +84,19 @@ const Column kColumns[] = {
 };
 // clang-format on
 
+// Tokens that were filled in before decoding was timed; 0: a text was.
+std::int64_t synthetic_context(const BenchmarkReport& report) {
+  return report.settings.value("fill_context", std::int64_t{0});
+}
+
 std::vector<Row> cells(const BenchmarkReport& report, const char* Column::*title) {
   std::vector<Row> rows(1, Row{"method"});
-  for (const Column& column : kColumns) rows[0].emplace_back(column.*title);
-  for (const MethodResult& result : report.results) {
-    Row& row = rows.emplace_back(Row{row_name(result)});
-    for (const Column& column : kColumns) row.push_back(column.cell(result));
+  for (const MethodResult& result : report.results) rows.push_back({row_name(result)});
+  for (const Column& column : kColumns) {
+    if (column.title == kFilled && synthetic_context(report) == 0) continue;
+    rows[0].emplace_back(column.*title);
+    for (std::size_t i = 0; i < report.results.size(); ++i)
+      rows[i + 1].push_back(column.cell(report.results[i]));
   }
   return rows;
 }
@@ -177,6 +187,12 @@ int questions(const BenchmarkReport& report) {
 // What follows the table, as (title, text).
 std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport& report) {
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
+  if (const std::int64_t tokens = synthetic_context(report); tokens > 0) {
+    notes.emplace_back("Synthetic",
+                       fmt::format("decode speed is after {} tokens of normal noise in every layer's cache, "
+                                   "which then hold filled MB; all else is measured on the text",
+                                   tokens));
+  }
   for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
   if (const int asked = questions(report); asked > 0) {

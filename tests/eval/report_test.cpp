@@ -85,6 +85,7 @@ TEST(Report, JsonHasEveryKeyInEveryRow) {
                             "value_bits",
                             "bits_per_element",
                             "resident_bytes",
+                            "filled_bytes",
                             "resident_measured",
                             "peak_bytes",
                             "perplexity",
@@ -129,9 +130,9 @@ TEST(Report, JsonCarriesTheFigures) {
 TEST(Report, WhatWasNotMeasuredIsNull) {
   const Json row = Json::parse(report_json(report()))["results"][2];
   for (const char* key :
-       {"bits_per_element", "resident_bytes", "resident_measured", "peak_bytes", "perplexity", "kl",
-        "kl_stderr", "same_top1", "recall", "attention_error", "prefill_tokens_per_s", "decode_tokens_per_s",
-        "encode_us_per_token", "forecast_kl"}) {
+       {"bits_per_element", "resident_bytes", "filled_bytes", "resident_measured", "peak_bytes", "perplexity",
+        "kl", "kl_stderr", "same_top1", "recall", "attention_error", "prefill_tokens_per_s",
+        "decode_tokens_per_s", "encode_us_per_token", "forecast_kl"}) {
     EXPECT_TRUE(row[key].is_null()) << key << " is " << row[key];
   }
   EXPECT_TRUE(row["spread"]["decode_tokens_per_s"].is_null());
@@ -184,6 +185,18 @@ TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
   EXPECT_THAT(text, HasSubstr("bos none"));
 }
 
+TEST(Report, ASyntheticContextIsSaidAndItsSizeShown) {
+  BenchmarkReport r = report();
+  EXPECT_EQ(report_table(r).find("filled MB"), std::string::npos);
+  EXPECT_EQ(report_table(r).find("Synthetic"), std::string::npos);
+  r.settings["fill_context"] = 131072;
+  r.results[1].filled_bytes = 123400000;
+  const std::string text = report_table(r);
+  EXPECT_THAT(lines(text)[0], HasSubstr("cache MB  filled MB  peak MB"));
+  EXPECT_THAT(lines(text)[3], HasSubstr(" 123.4 "));
+  EXPECT_THAT(text, HasSubstr("Synthetic      decode speed is after 131072 tokens of normal noise"));
+}
+
 TEST(Report, MarkdownIsATable) {
   const auto text = lines(report_markdown(report()));
   EXPECT_TRUE(text[0].starts_with("| method | bits per element |"));
@@ -199,7 +212,7 @@ TEST(Report, CsvHasOneLineAMethodAndNothingForNothing) {
   const auto fields = std::count(text[0].begin(), text[0].end(), ',');
   for (const std::string& line : text) EXPECT_EQ(std::count(line.begin(), line.end(), ','), fields);
   EXPECT_TRUE(text[2].starts_with("trellis:2/trellis:3,2,3,2.625,5500000,26200000,9.01,0.0312,"));
-  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,0,bf16");
+  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,,0,bf16");
 }
 
 }  // namespace

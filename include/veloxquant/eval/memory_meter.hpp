@@ -17,6 +17,8 @@ namespace veloxquant {
 
 // Bytes of this process's memory that are in RAM now. Throws UnsupportedError where the system does not say.
 std::uint64_t resident_memory();
+// Bytes that programs can still have without swapping. Throws UnsupportedError where the system does not say.
+std::uint64_t available_memory();
 
 // Watches the largest resident memory from its construction on.
 class PeakMeter {
