@@ -133,7 +133,8 @@ def memory(v):
         if length > 4096 and v.quick:
             continue
         methods = "fp16,turboquant_mse:4,trellis:2" + (",trellis:1" if length == 16384 else "")
-        r = v.benchmark("probe-32m-llama", methods, "--no-baselines", "--windows", "1", "--seq-len", length, "--recall", "0", "--num-runs", "1")
+        r = v.benchmark("probe-32m-llama", methods, "--no-baselines", "--windows", "1", "--seq-len", length,
+                        "--recall", "0", "--num-runs", "1")
         for method in ("turboquant_mse:4", "trellis:2"):
             v.at_most(f"{method}, {length} tokens: peak memory / fp16's", r[method]["peak_bytes"] / r["fp16:16"]["peak_bytes"], 1,
                       "{:.3f}")

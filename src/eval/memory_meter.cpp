@@ -86,7 +86,8 @@ std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfi
   const Shape shape = {1, config.options().kv_heads, std::min(chunk, tokens), config.options().head_dim};
   NormalSource source(0);
   const Tensor keys = normal_noise(shape, source), values = normal_noise(shape, source);
-  // The threads' stacks, and the memory in which an append works and which it frees again, are not the caches'.
+  // The threads' stacks, and the memory in which an append works and which it frees again, are not the
+  // caches'.
   fill(make_caches(shared_config, {}, pool), keys, values, shape[2]);
   const Caches caches = make_caches(shared_config, {}, pool);
   const auto resident_without_freed = [] {
