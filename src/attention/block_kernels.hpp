@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <veloxquant/quantizers/code_spec.hpp>
 
@@ -62,6 +63,8 @@ struct ValueKernel {
   WeightForm form = WeightForm::f32;
   CodeSpec spec;
   KernelTables tables;
+  // The dimension of each of the head_dim sums of a row, where the kernel keeps them in an order of its own; else empty.
+  std::vector<std::uint16_t> order;
 };
 
 enum class Arithmetic : std::uint8_t { fast, precise };
