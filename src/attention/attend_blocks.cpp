@@ -63,6 +63,15 @@ const std::uint8_t* section_ahead(const BlockRange& blocks, int block, std::size
   return block + 1 < blocks.count ? blocks.pages[block + 1] + offset : nullptr;
 }
 
+// A row of sums in the order of the dimensions.
+void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std::size_t dims, float* out) {
+  if (order.empty()) {
+    std::memcpy(out, sums, dims * sizeof(float));
+    return;
+  }
+  for (std::size_t i = 0; i < dims; ++i) out[order[i]] = sums[i];
+}
+
 }  // namespace
 
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
@@ -99,7 +108,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   for (std::size_t r = 0; r < rows; ++r) {
     partial.max[r] = softmax.max[r];
     partial.sum[r] = softmax.total[r];
-    std::memcpy(partial.out + r * dims, memory.sums + r * stride, dims * sizeof(float));
+    write_sums(values.order, memory.sums + r * stride, dims, partial.out + r * dims);
   }
 }
 

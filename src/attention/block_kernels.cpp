@@ -4,6 +4,7 @@
 #include <veloxquant/core/cpu.hpp>
 
 #include "attention/scalar_blocks.hpp"
+#include "attention/trellis_blocks.hpp"
 
 namespace veloxquant {
 namespace {
@@ -23,6 +24,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::precise) return {};
   const Level level = level_in_use();
   if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_keys(spec, scalar_scores_avx512(spec.bits));
+  if (spec.kind == CodeKind::trellis && level == Level::avx512) return trellis_keys_avx512(spec);
   return {};
 }
 
@@ -30,6 +32,7 @@ ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::precise) return {};
   const Level level = level_in_use();
   if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_values(spec, scalar_add_avx512(spec.bits));
+  if (spec.kind == CodeKind::trellis && level == Level::avx512) return trellis_values_avx512(spec);
   return {};
 }
 

@@ -64,7 +64,7 @@ struct ValueKernel {
   CodeSpec spec;
   KernelTables tables;
   // The dimension of each of the head_dim sums of a row, where the kernel keeps them in an order of its own; else empty.
-  std::vector<std::uint16_t> order;
+  std::vector<std::uint16_t> order = {};
 };
 
 enum class Arithmetic : std::uint8_t { fast, precise };
