@@ -117,7 +117,7 @@ double error_share(const Shape& s, std::mt19937& random) {
   const std::size_t size = queries.values.size();
   std::vector<double> coded(size), exact(size), fast(size);
   attend_reference(keys->spec(), values->spec(), history.runs(), query, coded.data());
-  const CodeSpec f32{.kind = CodeKind::f32, .bits = 32, .head_dim = s.head_dim};
+  const CodeSpec f32{CodeKind::f32, 32, s.head_dim, 0, nullptr};
   attend_reference(f32, f32, history.exact_runs(), query, exact.data());
   PartialBuffers got(s.rows, s.head_dim);
   AttendScratch scratch;

@@ -52,7 +52,7 @@ TEST(TrellisBlocks, RoundedTableStaysOddAndClose) {
 }
 
 // Errors of roundings alone: a wrong window would be as large as the values themselves.
-constexpr double kSmall[] = {0, 1e-4, 1e-4, 2e-4, 2e-4};
+constexpr double kSmall[] = {0, 4e-4, 4e-4, 4e-4, 4e-4};
 
 TEST(TrellisBlocks, ScoresFollowTheDefinition) {
   if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
