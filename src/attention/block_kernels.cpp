@@ -3,6 +3,7 @@
 
 #include <veloxquant/core/cpu.hpp>
 
+#include "attention/affine_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
 #include "attention/trellis_blocks.hpp"
 
@@ -25,6 +26,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   const Level level = level_in_use();
   if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_keys(spec, scalar_scores_avx512(spec.bits));
   if (spec.kind == CodeKind::trellis && level == Level::avx512) return trellis_keys_avx512(spec);
+  if (level == Level::avx512) return affine_keys_avx512(spec);
   return {};
 }
 
@@ -33,6 +35,7 @@ ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   const Level level = level_in_use();
   if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_values(spec, scalar_add_avx512(spec.bits));
   if (spec.kind == CodeKind::trellis && level == Level::avx512) return trellis_values_avx512(spec);
+  if (level == Level::avx512) return affine_values_avx512(spec);
   return {};
 }
 

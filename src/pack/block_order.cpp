@@ -14,7 +14,7 @@ class RowOrder final : public BlockOrder {
 
   void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {
     if (code_bytes() > 0) std::memcpy(block, codes, kBlockTokens * code_bytes());
-    pack_scales(scales, block);
+    if (scale_bytes() > 0) std::memcpy(block + kBlockTokens * code_bytes(), scales, kBlockTokens * scale_bytes());
   }
   void unpack(const std::uint8_t* block, int first, int count, std::uint8_t* codes,
               std::uint8_t* scales) const override {
@@ -22,25 +22,34 @@ class RowOrder final : public BlockOrder {
       std::memcpy(codes, block + static_cast<std::size_t>(first) * code_bytes(),
                   static_cast<std::size_t>(count) * code_bytes());
     }
-    unpack_scales(block, first, count, scales);
+    if (scale_bytes() > 0) {
+      std::memcpy(scales, block + kBlockTokens * code_bytes() + static_cast<std::size_t>(first) * scale_bytes(),
+                  static_cast<std::size_t>(count) * scale_bytes());
+    }
   }
 };
 
 }  // namespace
 
 void BlockOrder::pack_scales(const std::uint8_t* scales, std::uint8_t* block) const noexcept {
-  if (scale_bytes_ > 0) std::memcpy(block + kBlockTokens * code_bytes_, scales, kBlockTokens * scale_bytes_);
+  std::uint8_t* to = block + kBlockTokens * code_bytes_;
+  for (std::size_t i = 0; i < scale_bytes_; i += 2) {
+    for (std::size_t t = 0; t < kBlockTokens; ++t, to += 2) std::memcpy(to, scales + t * scale_bytes_ + i, 2);
+  }
 }
 
 void BlockOrder::unpack_scales(const std::uint8_t* block, int first, int count,
                                std::uint8_t* scales) const noexcept {
-  if (scale_bytes_ == 0) return;
-  std::memcpy(scales, block + kBlockTokens * code_bytes_ + static_cast<std::size_t>(first) * scale_bytes_,
-              static_cast<std::size_t>(count) * scale_bytes_);
+  const std::uint8_t* from = block + kBlockTokens * code_bytes_ + 2 * static_cast<std::size_t>(first);
+  for (std::size_t i = 0; i < scale_bytes_; i += 2, from += 2 * kBlockTokens) {
+    for (std::size_t t = 0; t < static_cast<std::size_t>(count); ++t)
+      std::memcpy(scales + t * scale_bytes_ + i, from + 2 * t, 2);
+  }
 }
 
 std::unique_ptr<const BlockOrder> block_order(const CodeSpec& spec, Role role) {
   if (spec.kind == CodeKind::scalar && has_plane_order(spec.head_dim)) return plane_order(spec, role);
+  if (has_group_order(spec)) return plane_order(spec, role);
   if (spec.kind == CodeKind::trellis && has_word_order(spec.head_dim, spec.bits, role)) return word_order(spec, role);
   return row_order(spec.code_bytes(), spec.scale_bytes());
 }

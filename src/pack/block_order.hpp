@@ -5,8 +5,9 @@
 // both orders, 64 (code_bytes + scale_bytes): first all codes, then all scales, each section a multiple of 64 bytes.
 // A code that no kernel reads in another order stands as its canonical rows, one after the other (row order).
 //
-// plane_order.hpp draws the order of scalar codes. The scales of codes with one scale a vector stand in token order,
-// as do those of all codes in row order.
+// plane_order.hpp draws the order of scalar, affine and integer codes, word_order.hpp that of trellis codes. Their
+// scales stand number by number, the first ones of all 64 vectors, then the second ones; in row order they stand vector
+// by vector.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +39,7 @@ class BlockOrder {
  protected:
   BlockOrder(std::size_t code_bytes, std::size_t scale_bytes) noexcept
       : code_bytes_(code_bytes), scale_bytes_(scale_bytes) {}
-  // Scales in token order.
+  // f16 scales: the first ones of all 64 vectors, then the second ones, and so on.
   void pack_scales(const std::uint8_t* scales, std::uint8_t* block) const noexcept;
   void unpack_scales(const std::uint8_t* block, int first, int count, std::uint8_t* scales) const noexcept;
 

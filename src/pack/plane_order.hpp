@@ -1,4 +1,4 @@
-// Plane order: scalar codes of 64 vectors in the order in which one 64-byte register holds operands of a dot product
+// Plane order: scalar, affine and integer codes of 64 vectors in the order in which one 64-byte register holds operands of a dot product
 // of bytes (four products a 32-bit lane).
 //
 // A code of b bits is cut into planes of 4, 2 and 1 bits, the low bits first (3 = 2 + 1, 7 = 4 + 2 + 1; 8 bits are one
@@ -39,7 +39,14 @@ namespace veloxquant {
 
 constexpr bool has_plane_order(int head_dim) noexcept { return head_dim % 16 == 0; }
 
-// Of a scalar code whose head_dim has a plane order.
+// Whether a code with scales for groups of dimensions stands in plane order: groups must be whole units of values.
+inline bool has_group_order(const CodeSpec& spec) noexcept {
+  return (spec.kind == CodeKind::affine || spec.kind == CodeKind::integer) && has_plane_order(spec.head_dim) &&
+         spec.group > 0 && spec.group % 16 == 0 && spec.head_dim % spec.group == 0 &&
+         spec.head_dim / spec.group <= 32;
+}
+
+// Of a scalar, affine or integer code that has a plane order.
 std::unique_ptr<const BlockOrder> plane_order(const CodeSpec& spec, Role role);
 
 }  // namespace veloxquant
