@@ -80,6 +80,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   const auto rows = static_cast<std::size_t>(query.rows), dims = static_cast<std::size_t>(query.head_dim);
   const std::size_t stride = padded_row(query.head_dim);
   std::fill(memory.sums, memory.sums + kKernelRows * stride, 0.0f);
+  std::fill(memory.scores, memory.scores + kKernelRows * kBlockTokens, 0.0f);
   for (std::size_t i = 0; i < rows * dims; ++i) memory.queries[i] = query.queries[i] * query.scale;
   keys.prepare(keys, memory.queries, query.rows, memory.prepared);
 
@@ -107,7 +108,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   }
   for (std::size_t r = 0; r < rows; ++r) {
     partial.max[r] = softmax.max[r];
-    partial.sum[r] = softmax.total[r];
+    partial.sum[r] = softmax.total_of(static_cast<int>(r));
     write_sums(values.order, memory.sums + r * stride, dims, partial.out + r * dims);
   }
 }

@@ -30,13 +30,70 @@ HWY_INLINE void hide_tokens(float* scores, std::int64_t begin, std::int64_t end)
   }
 }
 
+// exp2(x) for x up to a little above 0, to 3e-7 of the result; 0 where it would leave the normal numbers and for
+// -infinity.
+HWY_INLINE FloatVector exp2_of(FloatVector x) {
+  const Floats d;
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  // 2^x = 2^floor(x) 2^r with r in [0, 1), one instruction each.
+  const auto bounded = hn::Max(x, hn::Set(d, -126.0f));
+  const FloatVector r{_mm512_reduce_ps(bounded.raw, 1)};
+  auto y = hn::Set(d, 1.89375400e-3f);
+  y = hn::MulAdd(y, r, hn::Set(d, 8.94959085e-3f));
+  y = hn::MulAdd(y, r, hn::Set(d, 5.58603369e-2f));
+  y = hn::MulAdd(y, r, hn::Set(d, 2.40141824e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 6.93154514e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 9.99999881e-1f));
+  return FloatVector{_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-126.0f), _CMP_GE_OQ), y.raw,
+                                            bounded.raw)};
+#else
+  const hn::RebindToSigned<Floats> di;
+  const auto too_low = hn::Lt(x, hn::Set(d, -126.0f));
+  const auto bounded = hn::IfThenZeroElse(too_low, x);
+  const auto rounded = hn::Round(bounded);
+  const auto r = hn::Sub(bounded, rounded);
+  auto y = hn::Set(d, 1.33908633e-3f);
+  y = hn::MulAdd(y, r, hn::Set(d, 9.67603177e-3f));
+  y = hn::MulAdd(y, r, hn::Set(d, 5.55035695e-2f));
+  y = hn::MulAdd(y, r, hn::Set(d, 2.40221068e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 6.93147182e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 1.00000012f));
+  const auto power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, rounded), hn::Set(di, 127))));
+  return hn::IfThenZeroElse(too_low, hn::Mul(y, power));
+#endif
+}
+
+// The largest lane of each of R vectors (1 or 4).
+template <int R>
+HWY_INLINE void max_of_rows(const FloatVector* v, float* of_row) {
+  const Floats d;
+  if constexpr (R == 1) {
+    of_row[0] = hn::GetLane(hn::MaxOfLanes(d, v[0]));
+  } else {
+    static_assert(R == 4);
+    // Rows side by side in every 128-bit block, then the blocks.
+    const hn::RepartitionToWide<Floats> dw;
+    const auto ab = hn::Max(hn::InterleaveLower(d, v[0], v[1]), hn::InterleaveUpper(d, v[0], v[1]));
+    const auto cd = hn::Max(hn::InterleaveLower(d, v[2], v[3]), hn::InterleaveUpper(d, v[2], v[3]));
+    const auto abw = hn::BitCast(dw, ab), cdw = hn::BitCast(dw, cd);
+    alignas(64) float lanes[kLanes];
+    hn::Store(hn::Max(hn::BitCast(d, hn::InterleaveLower(dw, abw, cdw)),
+                      hn::BitCast(d, hn::InterleaveUpper(dw, abw, cdw))),
+              d, lanes);
+    const hn::FixedTag<float, 4> four;
+    auto max = hn::Load(four, lanes);
+    for (int i = 4; i < kLanes; i += 4) max = hn::Max(max, hn::Load(four, lanes + i));
+    hn::Store(max, four, of_row);
+  }
+}
+
 HWY_INLINE void shrink_row(BlockSoftmax& softmax, int r, float max) {
   const Floats d;
-  const float shrink = hn::GetLane(exp_not_above_zero(hn::Set(d, softmax.max[r] - max)));
+  const auto factor = exp_not_above_zero(hn::Set(d, softmax.max[r] - max));
   softmax.max[r] = max;
-  softmax.total[r] *= shrink;
+  float* total = softmax.total + r * kTotalLanes;
+  for (int i = 0; i < kTotalLanes; i += kLanes) hn::Store(hn::Mul(hn::Load(d, total + i), factor), d, total + i);
   float* sums = softmax.sums + static_cast<std::size_t>(r) * softmax.stride;
-  const auto factor = hn::Set(d, shrink);
   for (std::size_t c = 0; c < softmax.stride; c += kLanes)
     hn::Store(hn::Mul(hn::Load(d, sums + c), factor), d, sums + c);
 }
@@ -64,46 +121,67 @@ HWY_INLINE void round_weights(BlockSoftmax& softmax, const BlockScores& block, i
   }
 }
 
-HWY_INLINE void weigh_row(BlockSoftmax& softmax, const BlockScores& block, const float* key_factors,
-                          const float* value_factors, int r) {
+// The rows [first, first + R), step by step for all of them, as the latencies of one row would add up. Rows beyond the
+// query's are carried along.
+template <int R>
+HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, const float* key_factors,
+                            const float* value_factors, int first) {
+  constexpr float kLog2E = 1.44269504f;
   const Floats d;
-  float* scores = block.scores + r * kBlockTokens;
-  const auto offset = hn::Set(d, softmax.offset[r]);
-  hn::Vec<Floats> score[kBlockVectors];
-  for (int i = 0; i < kBlockVectors; ++i) {
-    score[i] = hn::MulAdd(hn::Load(d, scores + i * kLanes), hn::Load(d, key_factors + i * kLanes), offset);
+  float* scores = block.scores + first * kBlockTokens;
+  alignas(16) float highest[4], largest[4];
+  FloatVector of_row[R];
+  for (int r = 0; r < R; ++r) {
+    float* row = scores + r * kBlockTokens;
+    const auto offset = hn::Set(d, softmax.offset[first + r]);
+    auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
+    for (int t = 0; t < kBlockTokens; t += kLanes) {
+      const auto score = hn::MulAdd(hn::Load(d, row + t), hn::Load(d, key_factors + t), offset);
+      hn::Store(score, d, row + t);
+      max = hn::Max(max, score);
+    }
+    of_row[r] = max;
   }
-  const std::int64_t begin = softmax.query.begin[r] - block.first, end = softmax.query.end[r] - block.first;
-  if (begin > 0 || end < kBlockTokens) {
-    for (int i = 0; i < kBlockVectors; ++i) hn::Store(score[i], d, scores + i * kLanes);
-    hide_tokens(scores, begin, end);
-    for (int i = 0; i < kBlockVectors; ++i) score[i] = hn::Load(d, scores + i * kLanes);
+  if (softmax.masked(block.first)) {
+    for (int r = 0; r < R && first + r < softmax.query.rows; ++r) {
+      float* row = scores + r * kBlockTokens;
+      hide_tokens(row, softmax.query.begin[first + r] - block.first, softmax.query.end[first + r] - block.first);
+      of_row[r] = hn::Load(d, row);
+      for (int t = kLanes; t < kBlockTokens; t += kLanes) of_row[r] = hn::Max(of_row[r], hn::Load(d, row + t));
+    }
   }
-  auto highest = score[0];
-  for (int i = 1; i < kBlockVectors; ++i) highest = hn::Max(highest, score[i]);
-  const float max = hn::GetLane(hn::MaxOfLanes(d, highest));
-  if (max > softmax.max[r]) shrink_row(softmax, r, max);
-  const bool nothing = softmax.max[r] == -std::numeric_limits<float>::infinity();
-  const auto reference = hn::Set(d, nothing ? 0.0f : softmax.max[r]);
-  auto total = hn::Zero(d), largest = hn::Zero(d);
-  for (int i = 0; i < kBlockVectors; ++i) {
-    auto weight = exp_not_above_zero(hn::Sub(score[i], reference));
-    total = hn::Add(total, weight);
-    weight = hn::Mul(weight, hn::Load(d, value_factors + i * kLanes));
-    largest = hn::Max(largest, weight);
-    hn::Store(weight, d, scores + i * kLanes);
+  max_of_rows<R>(of_row, highest);
+  for (int r = 0; r < R; ++r) {
+    if (highest[r] > softmax.max[first + r]) shrink_row(softmax, first + r, highest[r]);
   }
-  softmax.total[r] += hn::GetLane(hn::SumOfLanes(d, total));
-  if (softmax.form != WeightForm::f32) {
-    round_weights(softmax, block, r, hn::GetLane(hn::MaxOfLanes(d, largest)));
+  for (int r = 0; r < R; ++r) {
+    float* row = scores + r * kBlockTokens;
+    const float max = softmax.max[first + r];
+    const bool nothing = max == -std::numeric_limits<float>::infinity();
+    const auto reference = hn::Set(d, nothing ? 0.0f : -max * kLog2E);
+    auto total = hn::Zero(d), most = hn::Zero(d);
+    for (int t = 0; t < kBlockTokens; t += kLanes) {
+      auto weight = exp2_of(hn::MulAdd(hn::Load(d, row + t), hn::Set(d, kLog2E), reference));
+      total = hn::Add(total, weight);
+      weight = hn::Mul(weight, hn::Load(d, value_factors + t));
+      most = hn::Max(most, weight);
+      hn::Store(weight, d, row + t);
+    }
+    float* totals = softmax.total + (first + r) * kTotalLanes;
+    hn::Store(hn::Add(hn::Load(d, totals), total), d, totals);
+    of_row[r] = most;
   }
+  if (softmax.form == WeightForm::f32) return;
+  max_of_rows<R>(of_row, largest);
+  for (int r = 0; r < R; ++r) round_weights(softmax, block, first + r, largest[r]);
 }
 
 HWY_INLINE void weigh_rows(BlockSoftmax& softmax, const BlockScores& block) {
   alignas(64) float key_factors[kBlockTokens], value_factors[kBlockTokens];
   load_block_scales(block.key_scales, key_factors);
   load_block_scales(block.value_scales, value_factors);
-  for (int r = 0; r < softmax.query.rows; ++r) weigh_row(softmax, block, key_factors, value_factors, r);
+  if (softmax.query.rows == 1) return weigh_group<1>(softmax, block, key_factors, value_factors, 0);
+  for (int r = 0; r < softmax.query.rows; r += 4) weigh_group<4>(softmax, block, key_factors, value_factors, r);
 }
 
 }  // namespace HWY_NAMESPACE
