@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "attention/block_rows.hpp"
+#include "pack/plane_order.hpp"
 
 namespace veloxquant {
 
@@ -31,6 +32,21 @@ void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, 
       head.group_sum[c / group][r] += static_cast<float>(whole) * head.step[r];
     }
   }
+}
+
+KeyKernel affine_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
+  if (scores == nullptr || !has_group_order(spec)) return {};
+  const std::size_t bytes = sizeof(AffineQueryHead) + static_cast<std::size_t>(2 * spec.head_dim * kKernelRows);
+  return {.prepare = prepare_affine_rows,
+          .scores = scores,
+          .spec = spec,
+          .prepared_bytes = (bytes + 63) / 64 * 64,
+          .tables = nullptr};
+}
+
+ValueKernel affine_values(const CodeSpec& spec, ValueKernel::Add add) {
+  if (add == nullptr || !has_group_order(spec)) return {};
+  return {.add = add, .form = WeightForm::f32, .spec = spec, .tables = nullptr};
 }
 
 }  // namespace veloxquant

@@ -31,8 +31,13 @@ constexpr int integer_zero(const CodeSpec& spec) noexcept {
 
 void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
 
-// Null functions where the level has no kernel for the code.
-KeyKernel affine_keys_avx512(const CodeSpec& spec);
-ValueKernel affine_values_avx512(const CodeSpec& spec);
+// The kernels of an affine or integer code with these inner loops; without functions where there are none, or where the
+// code has no group order.
+KeyKernel affine_keys(const CodeSpec& spec, KeyKernel::Scores scores);
+ValueKernel affine_values(const CodeSpec& spec, ValueKernel::Add add);
+
+// The inner loops of a level, null where it has none.
+KeyKernel::Scores affine_scores_avx512(int bits) noexcept;
+ValueKernel::Add affine_add_avx512(int bits) noexcept;
 
 }  // namespace veloxquant

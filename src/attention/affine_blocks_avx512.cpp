@@ -4,13 +4,10 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #include <immintrin.h>
 
-#include <array>
 #include <utility>
 
-#include "attention/attend_run.hpp"
 #include "attention/block_rows.hpp"
 #include "attention/planes_avx512.hpp"
-#include "pack/plane_order.hpp"
 
 #define VELOXQUANT_INLINE inline __attribute__((always_inline))
 
@@ -143,10 +140,11 @@ void score_rows(const KeyKernel& self, const std::byte* prepared, int rows, cons
     score_groups<Bits, Rows, kPair, 0>(self, prepared, rows, block, ahead, scores);
     return score_groups<Bits, Rows, kPair, 2>(self, prepared, rows, block, nullptr, scores);
   }
-  constexpr auto kByGroup = std::array{score_groups<Bits, Rows, 1, 0>, score_groups<Bits, Rows, 1, 1>,
-                                       score_groups<Bits, Rows, 1, 2>, score_groups<Bits, Rows, 1, 3>};
+  constexpr decltype(&score_groups<Bits, Rows, 1, 0>) kByGroup[] = {
+      score_groups<Bits, Rows, 1, 0>, score_groups<Bits, Rows, 1, 1>, score_groups<Bits, Rows, 1, 2>,
+      score_groups<Bits, Rows, 1, 3>};
   for (int g = first_group; g < first_group + groups; ++g)
-    kByGroup[static_cast<std::size_t>(g)](self, prepared, rows, block, ahead, scores);
+    kByGroup[g](self, prepared, rows, block, ahead, scores);
 }
 
 template <int Bits>
@@ -233,7 +231,7 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
   constexpr int kUnits = Rows == 8 ? 1 : 2;
   constexpr std::size_t kUnit = 128 * Bits;
   const CodeSpec& spec = self.spec;
-  const std::size_t stride = padded_row(spec.head_dim);
+  const std::size_t stride = sum_stride(self);
   const std::uint8_t* const scales = block + kBlockTokens * spec.code_bytes();
   const __m512i flip = flip_of(spec);
   GroupWeights group_weights{};
@@ -264,29 +262,22 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 }  // namespace
 
-KeyKernel affine_keys_avx512(const CodeSpec& spec) {
+KeyKernel::Scores affine_scores_avx512(int bits) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {nullptr,        score_block<2>, score_block<3>, score_block<4>,
                                            score_block<5>, score_block<6>, nullptr,        score_block<8>};
-  if (!has_group_order(spec)) return {};
-  const std::size_t bytes = sizeof(AffineQueryHead) + static_cast<std::size_t>(2 * spec.head_dim * kKernelRows);
-  return {.prepare = prepare_affine_rows,
-          .scores = by_bits[spec.bits - 1],
-          .spec = spec,
-          .prepared_bytes = (bytes + 63) / 64 * 64,
-          .tables = nullptr};
+  return by_bits[bits - 1];
 }
 
-ValueKernel affine_values_avx512(const CodeSpec& spec) {
+ValueKernel::Add affine_add_avx512(int bits) noexcept {
   constexpr ValueKernel::Add by_bits[] = {nullptr,      add_block<2>, add_block<3>, add_block<4>,
                                           add_block<5>, add_block<6>, nullptr,      add_block<8>};
-  if (!has_group_order(spec)) return {};
-  return {.add = by_bits[spec.bits - 1], .form = WeightForm::f32, .spec = spec, .tables = nullptr};
+  return by_bits[bits - 1];
 }
 
 }  // namespace veloxquant
 #else
 namespace veloxquant {
-KeyKernel affine_keys_avx512(const CodeSpec&) { return {}; }
-ValueKernel affine_values_avx512(const CodeSpec&) { return {}; }
+KeyKernel::Scores affine_scores_avx512(int) noexcept { return nullptr; }
+ValueKernel::Add affine_add_avx512(int) noexcept { return nullptr; }
 }  // namespace veloxquant
 #endif

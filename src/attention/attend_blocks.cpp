@@ -63,6 +63,12 @@ const std::uint8_t* section_ahead(const BlockRange& blocks, int block, std::size
   return block + 1 < blocks.count ? blocks.pages[block + 1] + offset : nullptr;
 }
 
+// The scales behind the codes of one side of a block.
+VectorScales scales_at(const CodeSpec& spec, const std::uint8_t* block, const float* gains) {
+  if (!spec.has_vector_scale()) return {};
+  return {.kind = spec.vector_scale, .stored = block + kBlockTokens * spec.code_bytes(), .gains = gains};
+}
+
 // A row of sums in the order of the dimensions.
 void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std::size_t dims, float* out) {
   if (order.empty()) {
@@ -87,8 +93,8 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   BlockSoftmax softmax(query, values, memory.sums, stride);
   softmax.weights = {.f32 = memory.scores, .u8 = memory.high, .low = memory.low, .step = softmax.step};
   const TokenRange seen = visible_to_any(query, 0, query.rows);
-  const std::size_t key_scales = kBlockTokens * keys.spec.code_bytes();
-  const std::size_t value_scales = kBlockTokens * values.spec.code_bytes();
+  float gains[kGainSteps];
+  for (int u = 0; u < kGainSteps; ++u) gains[u] = gain_value(u);
   for (int i = 0; i < blocks.count; ++i) {
     const std::int64_t first = blocks.first + std::int64_t{i} * kBlockTokens;
     if (first + kBlockTokens <= seen.begin || first >= seen.end) continue;
@@ -100,8 +106,8 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     (softmax, {.scores = memory.scores,
                .low = memory.low,
                .high = memory.high,
-               .key_scales = keys.spec.has_vector_scale() ? key_block + key_scales : nullptr,
-               .value_scales = values.spec.has_vector_scale() ? value_block + value_scales : nullptr,
+               .key_scales = scales_at(keys.spec, key_block, gains),
+               .value_scales = scales_at(values.spec, value_block, gains),
                .first = first});
     values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
                memory.sums);

@@ -4,6 +4,7 @@
 #include <veloxquant/core/cpu.hpp>
 
 #include "attention/affine_blocks.hpp"
+#include "attention/mixed_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
 #include "attention/trellis_blocks.hpp"
 
@@ -23,20 +24,38 @@ Level level_in_use() {
 
 KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::precise) return {};
-  const Level level = level_in_use();
-  if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_keys(spec, scalar_scores_avx512(spec.bits));
-  if (spec.kind == CodeKind::trellis && level == Level::avx512) return trellis_keys_avx512(spec);
-  if (level == Level::avx512) return affine_keys_avx512(spec);
-  return {};
+  const bool avx512 = level_in_use() == Level::avx512;
+  switch (spec.kind) {
+    case CodeKind::scalar:
+      return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr);
+    case CodeKind::trellis:
+      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr);
+    case CodeKind::affine:
+    case CodeKind::integer:
+      return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
+    case CodeKind::mixed:
+      return mixed_keys(spec, arithmetic);
+    default:
+      return {};
+  }
 }
 
 ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::precise) return {};
-  const Level level = level_in_use();
-  if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_values(spec, scalar_add_avx512(spec.bits));
-  if (spec.kind == CodeKind::trellis && level == Level::avx512) return trellis_values_avx512(spec);
-  if (level == Level::avx512) return affine_values_avx512(spec);
-  return {};
+  const bool avx512 = level_in_use() == Level::avx512;
+  switch (spec.kind) {
+    case CodeKind::scalar:
+      return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr);
+    case CodeKind::trellis:
+      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr);
+    case CodeKind::affine:
+    case CodeKind::integer:
+      return affine_values(spec, avx512 ? affine_add_avx512(spec.bits) : nullptr);
+    case CodeKind::mixed:
+      return mixed_values(spec, arithmetic);
+    default:
+      return {};
+  }
 }
 
 }  // namespace veloxquant

@@ -65,6 +65,8 @@ struct ValueKernel {
   KernelTables tables;
   // The dimension of each of the head_dim sums of a row, where the kernel keeps them in an order of its own; else empty.
   std::vector<std::uint16_t> order = {};
+  // Floats from a row of sums to the next, a multiple of 16; 0: padded_row(head_dim).
+  std::size_t stride = 0;
 };
 
 enum class Arithmetic : std::uint8_t { fast, precise };

@@ -15,11 +15,16 @@ namespace HWY_NAMESPACE {
 
 inline constexpr int kBlockVectors = kBlockTokens / kLanes;
 
-// f16 scales [64] as floats, or ones.
-HWY_INLINE void load_block_scales(const std::uint8_t* scales, float* factors) {
+// Scales of 64 vectors as floats, or ones.
+HWY_INLINE void load_block_scales(const VectorScales& scales, float* factors) {
   const Floats d;
+  if (scales.kind == VectorScale::gain) {
+    for (std::size_t t = 0; t < kBlockTokens; ++t) factors[t] = scales.gains[scales.stored[t] % kGainSteps];
+    return;
+  }
   for (int t = 0; t < kBlockTokens; t += kLanes) {
-    hn::Store(scales != nullptr ? load_f16(d, scales + 2 * t) : hn::Set(d, 1.0f), d, factors + t);
+    const bool halves = scales.kind == VectorScale::f16;
+    hn::Store(halves ? load_f16(d, scales.stored + 2 * t) : hn::Set(d, 1.0f), d, factors + t);
   }
 }
 

@@ -13,7 +13,7 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
 #include <immintrin.h>
 
-#include "attention/attend_run.hpp"
+#include "attention/block_rows.hpp"
 #include "attention/planes_avx512.hpp"
 
 
@@ -153,7 +153,7 @@ template <int Bits, int Rows>
 void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
               const std::uint8_t* ahead, float* sums) {
   const auto& table = *static_cast<const ScalarTable*>(self.tables.get());
-  const std::size_t stride = padded_row(self.spec.head_dim);
+  const std::size_t stride = sum_stride(self);
   constexpr int kUnits = Rows == 8 ? 2 : 4;
   constexpr std::size_t kUnit = 128 * Bits;
   int left = self.spec.head_dim / 16;

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "attention/block_rows.hpp"
+#include "pack/word_order.hpp"
 
 namespace veloxquant {
 namespace {
@@ -14,6 +15,40 @@ namespace {
 // The byte of a positive or negative value; odd about -1/2 wherever `value` is not a whole number of steps.
 float rounded(float value, float step) {
   return std::clamp(std::floor(value / step) + 128.0f, 0.0f, 255.0f);
+}
+
+// The dimensions of the bytes of the windows, in the order in which the key kernel comes to them.
+std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
+  std::vector<std::uint16_t> dims;
+  const int per_step = 4 * key_step_quads(bits);
+  for (int begin = 0; begin < head_dim; begin += per_step) {
+    for (int quad = 0; quad < per_step / 4; ++quad) {
+      for (int k = 0; k < 4; ++k)
+        dims.push_back(static_cast<std::uint16_t>(begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad)));
+    }
+  }
+  return dims;
+}
+
+// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them.
+std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
+  std::vector<std::uint16_t> dims;
+  const int lines = head_dim * bits / 128, per_step = 16 * value_step_lines(bits) / bits;
+  for (int line = 0; line < lines; line += value_step_lines(bits)) {
+    for (int pair = 0; pair < value_step_pairs(bits); ++pair) {
+      for (int lane = 0; lane < 16; ++lane) {
+        const int steps = (lane / 2 * lines + line) / value_step_lines(bits);
+        dims.push_back(static_cast<std::uint16_t>(per_step * steps + 2 * pair + lane % 2));
+      }
+    }
+  }
+  return dims;
+}
+
+KernelTables tables_of(const CodeSpec& spec, std::vector<std::uint16_t> dims) {
+  TrellisBytes table = round_trellis_table(spec);
+  table.dims = std::move(dims);
+  return std::make_shared<const TrellisBytes>(std::move(table));
 }
 
 }  // namespace
@@ -75,6 +110,26 @@ void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows,
     head.step[r] = largest / top * table.step;
     head.bias[r] = 127.5f * static_cast<float>(sum);
   }
+}
+
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
+  if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec)) return {};
+  const std::size_t bytes = static_cast<std::size_t>(spec.head_dim * kKernelRows);
+  return {.prepare = prepare_trellis_rows,
+          .scores = scores,
+          .spec = spec,
+          .prepared_bytes = (sizeof(TrellisQueryHead) + bytes * (trellis_is_wide(spec.bits) ? 2 : 1) + 63) / 64 * 64,
+          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim))};
+}
+
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add) {
+  if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec)) return {};
+  std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);
+  return {.add = add,
+          .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,
+          .spec = spec,
+          .tables = tables_of(spec, dims),
+          .order = dims};
 }
 
 }  // namespace veloxquant

@@ -37,8 +37,20 @@ struct alignas(64) TrellisQueryHead {
 
 void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
 
-// Null functions where the level has no kernel for the code.
-KeyKernel trellis_keys_avx512(const CodeSpec& spec);
-ValueKernel trellis_values_avx512(const CodeSpec& spec);
+// Words of a key's string, and lines of a value's, whose windows are found together: a step. Windows repeat their places
+// in 24 and 48 bits at 3 bits, and in every word else. A step has so many quads (pairs) of dimensions.
+constexpr int key_step_words(int bits) noexcept { return bits == 3 ? 3 : 1; }
+constexpr int key_step_quads(int bits) noexcept { return key_step_words(bits) * 8 / bits; }
+constexpr int value_step_lines(int bits) noexcept { return bits == 3 ? 3 : 1; }
+constexpr int value_step_pairs(int bits) noexcept { return value_step_lines(bits) * 8 / bits; }
+
+// The kernels of a trellis code with these inner loops; without functions where there are none, or where the code has
+// no word order or no odd table.
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores);
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add);
+
+// The inner loops of a level, null where it has none.
+KeyKernel::Scores trellis_scores_avx512(int bits) noexcept;
+ValueKernel::Add trellis_add_avx512(int bits) noexcept;
 
 }  // namespace veloxquant

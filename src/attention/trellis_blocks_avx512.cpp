@@ -12,9 +12,7 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__) && defined(__AVX512VBMI2__) && defined(__GFNI__)
 #include <immintrin.h>
 
-#include "attention/attend_run.hpp"
 #include "attention/block_rows.hpp"
-#include "pack/word_order.hpp"
 
 #define VELOXQUANT_INLINE inline __attribute__((always_inline))
 
@@ -55,22 +53,6 @@ class LookUp {
 // ---- keys ----
 
 constexpr std::size_t kKeyWord = 4 * kBlockTokens;  // bytes from a word of a string to the next
-
-constexpr int key_step_words(int bits) { return bits == 3 ? 3 : 1; }  // whose windows are found together
-constexpr int key_step_quads(int bits) { return key_step_words(bits) * 8 / bits; }
-
-// The dimensions of the bytes of the windows, in the order in which score_groups() comes to them.
-std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
-  std::vector<std::uint16_t> dims;
-  const int per_step = 4 * key_step_quads(bits);
-  for (int begin = 0; begin < head_dim; begin += per_step) {
-    for (int quad = 0; quad < per_step / 4; ++quad) {
-      for (int k = 0; k < 4; ++k)
-        dims.push_back(static_cast<std::uint16_t>(begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad)));
-    }
-  }
-  return dims;
-}
 
 constexpr std::uint64_t key_places(int first_bit) {
   std::uint64_t places = 0;
@@ -180,9 +162,6 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
 
 constexpr std::size_t kValueLine = 64 * kBlockTokens / 4;  // bytes from a line of a token quad to its next
 
-constexpr int value_step_lines(int bits) { return bits == 3 ? 3 : 1; }
-constexpr int value_step_pairs(int bits) { return value_step_lines(bits) * 8 / bits; }  // pairs of dimensions
-
 // Where the windows of pair P of a step are: in halves that begin `shift` bits behind those of line `line`, `offset`
 // bits further on. Few different ones, so that shifted halves and multishift places are shared.
 struct PairPlace {
@@ -199,21 +178,6 @@ constexpr std::uint64_t value_places(int bits, int offset) {
   std::uint64_t places = 0;
   for (int k = 0; k < 8; ++k) places |= static_cast<std::uint64_t>(16 * (k % 4) + offset + k / 4 * bits) << (8 * k);
   return places;
-}
-
-// The dimensions of the lanes of the sums, in the order in which add_rows() comes to them.
-std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
-  std::vector<std::uint16_t> dims;
-  const int lines = head_dim * bits / 128, per_step = 16 * value_step_lines(bits) / bits;
-  for (int line = 0; line < lines; line += value_step_lines(bits)) {
-    for (int pair = 0; pair < value_step_pairs(bits); ++pair) {
-      for (int lane = 0; lane < 16; ++lane) {
-        const int steps = (lane / 2 * lines + line) / value_step_lines(bits);
-        dims.push_back(static_cast<std::uint16_t>(per_step * steps + 2 * pair + lane % 2));
-      }
-    }
-  }
-  return dims;
 }
 
 // Line `line` of a token quad's string, whose lines behind the last are the first ones, one half further on.
@@ -302,7 +266,7 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
   const LookUp look_up(table, 0x80);
   const HalfSums halves = half_sums(weights, rows, trellis_is_wide(Bits));
-  const std::size_t stride = padded_row(self.spec.head_dim);
+  const std::size_t stride = sum_stride(self);
   const int lines = self.spec.head_dim * Bits / 128;
   for (int line = 0; line < lines; line += value_step_lines(Bits)) {
     const auto part = [&]<int First>() __attribute__((always_inline)) {
@@ -338,40 +302,22 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
   }
 }
 
-KernelTables tables_of(const CodeSpec& spec, std::vector<std::uint16_t> dims) {
-  TrellisBytes table = round_trellis_table(spec);
-  table.dims = std::move(dims);
-  return std::make_shared<const TrellisBytes>(std::move(table));
-}
-
 }  // namespace
 
-KeyKernel trellis_keys_avx512(const CodeSpec& spec) {
+KeyKernel::Scores trellis_scores_avx512(int bits) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
-  if (!has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec)) return {};
-  const std::size_t bytes = static_cast<std::size_t>(spec.head_dim * kKernelRows);
-  return {.prepare = prepare_trellis_rows,
-          .scores = by_bits[spec.bits - 1],
-          .spec = spec,
-          .prepared_bytes = (sizeof(TrellisQueryHead) + bytes * (trellis_is_wide(spec.bits) ? 2 : 1) + 63) / 64 * 64,
-          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim))};
+  return by_bits[bits - 1];
 }
 
-ValueKernel trellis_values_avx512(const CodeSpec& spec) {
+ValueKernel::Add trellis_add_avx512(int bits) noexcept {
   constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
-  if (!has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec)) return {};
-  std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);
-  return {.add = by_bits[spec.bits - 1],
-          .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,
-          .spec = spec,
-          .tables = tables_of(spec, dims),
-          .order = dims};
+  return by_bits[bits - 1];
 }
 
 }  // namespace veloxquant
 #else
 namespace veloxquant {
-KeyKernel trellis_keys_avx512(const CodeSpec&) { return {}; }
-ValueKernel trellis_values_avx512(const CodeSpec&) { return {}; }
+KeyKernel::Scores trellis_scores_avx512(int) noexcept { return nullptr; }
+ValueKernel::Add trellis_add_avx512(int) noexcept { return nullptr; }
 }  // namespace veloxquant
 #endif

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "pack/mixed_order.hpp"
 #include "pack/plane_order.hpp"
 #include "pack/word_order.hpp"
 
@@ -32,18 +33,21 @@ class RowOrder final : public BlockOrder {
 }  // namespace
 
 void BlockOrder::pack_scales(const std::uint8_t* scales, std::uint8_t* block) const noexcept {
+  const std::size_t number = scale_bytes_ % 2 == 0 ? 2 : 1;
   std::uint8_t* to = block + kBlockTokens * code_bytes_;
-  for (std::size_t i = 0; i < scale_bytes_; i += 2) {
-    for (std::size_t t = 0; t < kBlockTokens; ++t, to += 2) std::memcpy(to, scales + t * scale_bytes_ + i, 2);
+  for (std::size_t i = 0; i < scale_bytes_; i += number) {
+    for (std::size_t t = 0; t < kBlockTokens; ++t, to += number)
+      std::memcpy(to, scales + t * scale_bytes_ + i, number);
   }
 }
 
 void BlockOrder::unpack_scales(const std::uint8_t* block, int first, int count,
                                std::uint8_t* scales) const noexcept {
-  const std::uint8_t* from = block + kBlockTokens * code_bytes_ + 2 * static_cast<std::size_t>(first);
-  for (std::size_t i = 0; i < scale_bytes_; i += 2, from += 2 * kBlockTokens) {
+  const std::size_t number = scale_bytes_ % 2 == 0 ? 2 : 1;
+  const std::uint8_t* from = block + kBlockTokens * code_bytes_ + number * static_cast<std::size_t>(first);
+  for (std::size_t i = 0; i < scale_bytes_; i += number, from += number * kBlockTokens) {
     for (std::size_t t = 0; t < static_cast<std::size_t>(count); ++t)
-      std::memcpy(scales + t * scale_bytes_ + i, from + 2 * t, 2);
+      std::memcpy(scales + t * scale_bytes_ + i, from + number * t, number);
   }
 }
 
@@ -51,6 +55,7 @@ std::unique_ptr<const BlockOrder> block_order(const CodeSpec& spec, Role role) {
   if (spec.kind == CodeKind::scalar && has_plane_order(spec.head_dim)) return plane_order(spec, role);
   if (has_group_order(spec)) return plane_order(spec, role);
   if (spec.kind == CodeKind::trellis && has_word_order(spec.head_dim, spec.bits, role)) return word_order(spec, role);
+  if (spec.kind == CodeKind::mixed) return mixed_order(spec, role);
   return row_order(spec.code_bytes(), spec.scale_bytes());
 }
 

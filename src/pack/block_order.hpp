@@ -39,7 +39,7 @@ class BlockOrder {
  protected:
   BlockOrder(std::size_t code_bytes, std::size_t scale_bytes) noexcept
       : code_bytes_(code_bytes), scale_bytes_(scale_bytes) {}
-  // f16 scales: the first ones of all 64 vectors, then the second ones, and so on.
+  // The first scales (f16, or one byte) of all 64 vectors, then the second ones, and so on.
   void pack_scales(const std::uint8_t* scales, std::uint8_t* block) const noexcept;
   void unpack_scales(const std::uint8_t* block, int first, int count, std::uint8_t* scales) const noexcept;
 
