@@ -1,6 +1,7 @@
 #include "attention/attend_blocks.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -58,12 +59,25 @@ struct BlockMemory {
   std::uint8_t *low, *high;
 };
 
+VectorScale scale_form(const CodeSpec& spec) noexcept {
+  return spec.has_vector_scale() ? spec.vector_scale : VectorScale::none;
+}
+
 // What follows a block, to be asked for while it is worked on.
 const std::uint8_t* section_ahead(const BlockRange& blocks, int block, std::size_t offset) {
   return block + 1 < blocks.count ? blocks.pages[block + 1] + offset : nullptr;
 }
 
 }  // namespace
+
+float block_gain(std::uint8_t stored) noexcept {
+  static const std::array<float, kGainSteps> values = [] {
+    std::array<float, kGainSteps> table;
+    for (int u = 0; u < kGainSteps; ++u) table[static_cast<std::size_t>(u)] = gain_value(u);
+    return table;
+  }();
+  return values[stored % kGainSteps];
+}
 
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
                    const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
@@ -91,8 +105,10 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     (softmax, {.scores = memory.scores,
                .low = memory.low,
                .high = memory.high,
-               .key_scales = keys.spec.has_vector_scale() ? key_block + key_scales : nullptr,
-               .value_scales = values.spec.has_vector_scale() ? value_block + value_scales : nullptr,
+               .key_scales = key_block + key_scales,
+               .value_scales = value_block + value_scales,
+               .key_scale = scale_form(keys.spec),
+               .value_scale = scale_form(values.spec),
                .first = first});
     values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
                memory.sums);

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 
+#include <veloxquant/attention/arithmetic.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
 
 #include "pack/block_order.hpp"
@@ -63,8 +64,6 @@ struct ValueKernel {
   CodeSpec spec;
   KernelTables tables;
 };
-
-enum class Arithmetic : std::uint8_t { fast, precise };
 
 // The kernel of a code at the CPU level in use, with null functions where there is none.
 KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic);

@@ -5,6 +5,7 @@
 //     layer                the layer's index
 //     config               KVCacheConfig::to_json()
 //     keys, values         the layer's methods in short, for people ("turboquant_mse:4")
+//     veloxquant.version   who wrote it; read by nobody
 //     dtype.keys           element type that state() gives back, and dtype.values
 //
 // Tensors of row b of the batch (n tokens, c = max(0, n - sinks) of them with codes, e of them exact); empty
@@ -14,7 +15,8 @@
 //     rows.<b>.k_scales    u8  [kv_heads, c, scale bytes of a key]     likewise v_codes, v_scales
 //     rows.<b>.k_exact     f32 [kv_heads, e, head_dim]                 sinks, then the recent window
 //     rows.<b>.k_check     f32 [kv_heads, 1, head_dim]                 the first coded token, decoded
-// and v_exact, v_check likewise.
+// and v_exact, v_check likewise. Where the KV heads of a method take unequal bytes, codes and scales are u8 [bytes], the
+// heads one after the other.
 //
 // The check rows catch what the settings cannot say: calibration artifacts or code tables that are not those
 // under which the cache was filled.
@@ -45,13 +47,20 @@ struct RowCounts {
 RowCounts row_counts(const CacheState& cache, std::int64_t size, std::int64_t recent) noexcept;
 std::string row_tensor_name(std::size_t row, const char* tensor);
 
-// The sections of a page by tensor name.
+// The sections of a block by tensor name.
 struct CodeSection {
   const char* name;
-  std::size_t bytes;  // of one token
+  std::size_t VectorBytes::*part;  // codes or scales
+  VectorBytes (BlockLayout::*side)() const noexcept;
   std::size_t (BlockLayout::*offset)(std::size_t slot) const noexcept;
+
+  Role role() const noexcept { return side == &BlockLayout::keys ? Role::keys : Role::values; }
+  // Of one token.
+  std::size_t bytes(const BlockLayout& layout) const noexcept { return (layout.*side)().*part; }
 };
-std::vector<CodeSection> code_sections(const BlockLayout& layout);
+std::span<const CodeSection> code_sections();
+// The shape of a section's tensor for `coded` tokens.
+Shape section_shape(const CacheState& cache, const CodeSection& section, std::int64_t coded);
 
 // The first coded token of every head, decoded: f32 [kv_heads, 1, head_dim].
 Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role);

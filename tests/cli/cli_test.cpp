@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <veloxquant/core/version.hpp>
 
 namespace {
 
@@ -21,9 +22,9 @@ struct Outcome {
   std::string out, err;
 };
 
-Outcome veloxquant(const std::string& arguments) {
+Outcome veloxquant(const std::string& arguments, const std::string& environment = "") {
   const auto errors = std::filesystem::path(testing::TempDir()) / ("veloxquant_cli_" + std::to_string(getpid()));
-  const std::string line = std::string(VELOXQUANT_COMMAND) + " " + arguments + " 2>" + errors.string();
+  const std::string line = environment + VELOXQUANT_COMMAND + " " + arguments + " 2>" + errors.string();
   Outcome run;
   FILE* pipe = popen(line.c_str(), "r");
   std::array<char, 4096> buffer;
@@ -40,7 +41,9 @@ TEST(Command, HelpAndVersion) {
   const Outcome help = veloxquant("--help");
   EXPECT_EQ(help.exit_code, 0);
   for (const char* word : {"benchmark", "plan", "list", "inspect", "doctor"}) EXPECT_THAT(help.out, HasSubstr(word));
-  EXPECT_EQ(veloxquant("--version").exit_code, 0);
+  const Outcome version = veloxquant("--version");
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_EQ(version.out, std::string(veloxquant::version()) + "\n");
 }
 
 TEST(Command, UsageErrorsAreOne) {
@@ -115,9 +118,16 @@ TEST(Command, DoctorFindsThisMachineGood) {
 
 TEST(Command, PinnedLevelIsReportedAndUnknownOnesRefused) {
   EXPECT_THAT(veloxquant("list").out, HasSubstr("CPU level"));
-  const std::string line = std::string("VELOXQUANT_CPU=PDP11 ") + VELOXQUANT_COMMAND + " list >/dev/null 2>&1";
-  const int status = std::system(line.c_str());
-  EXPECT_EQ(WEXITSTATUS(status), 4);
+  for (const std::string arguments : {"list", "doctor", "plan --method trellis:2 --model ", "benchmark --method fp16 --model "}) {
+    const std::string model = arguments.ends_with("--model ") ? kDemo : "";
+    const Outcome run = veloxquant(arguments + model, "VELOXQUANT_CPU=PDP11 ");
+    EXPECT_EQ(run.exit_code, 4) << arguments;
+    EXPECT_THAT(run.err, HasSubstr("VELOXQUANT_CPU 'PDP11' is not available here; available are ")) << arguments;
+  }
+  const Outcome least = veloxquant("doctor", "VELOXQUANT_CPU=SSE4 ");
+#if defined(__x86_64__)
+  EXPECT_THAT(least.out, HasSubstr("SSE4 (available"));
+#endif
 }
 
 }  // namespace
