@@ -1,6 +1,7 @@
 #include "attention/attend_blocks.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -58,15 +59,13 @@ struct BlockMemory {
   std::uint8_t *low, *high;
 };
 
+VectorScale scale_form(const CodeSpec& spec) noexcept {
+  return spec.has_vector_scale() ? spec.vector_scale : VectorScale::none;
+}
+
 // What follows a block, to be asked for while it is worked on.
 const std::uint8_t* section_ahead(const BlockRange& blocks, int block, std::size_t offset) {
   return block + 1 < blocks.count ? blocks.pages[block + 1] + offset : nullptr;
-}
-
-// The scales behind the codes of one side of a block.
-VectorScales scales_at(const CodeSpec& spec, const std::uint8_t* block, const float* gains) {
-  if (!spec.has_vector_scale()) return {};
-  return {.kind = spec.vector_scale, .stored = block + kBlockTokens * spec.code_bytes(), .gains = gains};
 }
 
 // A row of sums in the order of the dimensions.
@@ -79,6 +78,15 @@ void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std:
 }
 
 }  // namespace
+
+float block_gain(std::uint8_t stored) noexcept {
+  static const std::array<float, kGainSteps> values = [] {
+    std::array<float, kGainSteps> table;
+    for (int u = 0; u < kGainSteps; ++u) table[static_cast<std::size_t>(u)] = gain_value(u);
+    return table;
+  }();
+  return values[stored % kGainSteps];
+}
 
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
                    const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
@@ -93,8 +101,8 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   BlockSoftmax softmax(query, values, memory.sums, stride);
   softmax.weights = {.f32 = memory.scores, .u8 = memory.high, .low = memory.low, .step = softmax.step};
   const TokenRange seen = visible_to_any(query, 0, query.rows);
-  float gains[kGainSteps];
-  for (int u = 0; u < kGainSteps; ++u) gains[u] = gain_value(u);
+  const std::size_t key_scales = kBlockTokens * keys.spec.code_bytes();
+  const std::size_t value_scales = kBlockTokens * values.spec.code_bytes();
   for (int i = 0; i < blocks.count; ++i) {
     const std::int64_t first = blocks.first + std::int64_t{i} * kBlockTokens;
     if (first + kBlockTokens <= seen.begin || first >= seen.end) continue;
@@ -106,8 +114,10 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     (softmax, {.scores = memory.scores,
                .low = memory.low,
                .high = memory.high,
-               .key_scales = scales_at(keys.spec, key_block, gains),
-               .value_scales = scales_at(values.spec, value_block, gains),
+               .key_scales = key_block + key_scales,
+               .value_scales = value_block + value_scales,
+               .key_scale = scale_form(keys.spec),
+               .value_scale = scale_form(values.spec),
                .first = first});
     values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
                memory.sums);

@@ -15,6 +15,7 @@
 #include <memory>
 #include <vector>
 
+#include <veloxquant/attention/arithmetic.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
 
 #include "pack/block_order.hpp"
@@ -68,8 +69,6 @@ struct ValueKernel {
   // Floats from a row of sums to the next, a multiple of 16; 0: padded_row(head_dim).
   std::size_t stride = 0;
 };
-
-enum class Arithmetic : std::uint8_t { fast, precise };
 
 // The kernel of a code at the CPU level in use, with null functions where there is none.
 KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic);

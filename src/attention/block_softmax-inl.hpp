@@ -15,16 +15,15 @@ namespace HWY_NAMESPACE {
 
 inline constexpr int kBlockVectors = kBlockTokens / kLanes;
 
-// Scales of 64 vectors as floats, or ones.
-HWY_INLINE void load_block_scales(const VectorScales& scales, float* factors) {
+// The scales of a block's vectors as floats.
+HWY_INLINE void load_block_scales(VectorScale form, const std::uint8_t* scales, float* factors) {
   const Floats d;
-  if (scales.kind == VectorScale::gain) {
-    for (std::size_t t = 0; t < kBlockTokens; ++t) factors[t] = scales.gains[scales.stored[t] % kGainSteps];
+  if (form == VectorScale::gain) {
+    for (int t = 0; t < kBlockTokens; ++t) factors[t] = block_gain(scales[t]);
     return;
   }
   for (int t = 0; t < kBlockTokens; t += kLanes) {
-    const bool halves = scales.kind == VectorScale::f16;
-    hn::Store(halves ? load_f16(d, scales.stored + 2 * t) : hn::Set(d, 1.0f), d, factors + t);
+    hn::Store(form == VectorScale::f16 ? load_f16(d, scales + 2 * t) : hn::Set(d, 1.0f), d, factors + t);
   }
 }
 
@@ -183,8 +182,8 @@ HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, con
 
 HWY_INLINE void weigh_rows(BlockSoftmax& softmax, const BlockScores& block) {
   alignas(64) float key_factors[kBlockTokens], value_factors[kBlockTokens];
-  load_block_scales(block.key_scales, key_factors);
-  load_block_scales(block.value_scales, value_factors);
+  load_block_scales(block.key_scale, block.key_scales, key_factors);
+  load_block_scales(block.value_scale, block.value_scales, value_factors);
   if (softmax.query.rows == 1) return weigh_group<1>(softmax, block, key_factors, value_factors, 0);
   for (int r = 0; r < softmax.query.rows; r += 4) weigh_group<4>(softmax, block, key_factors, value_factors, r);
 }

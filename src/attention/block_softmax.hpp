@@ -48,17 +48,14 @@ struct BlockSoftmax {
   alignas(64) float max[kKernelRows], total[kKernelRows * kTotalLanes], step[kKernelRows], offset[kKernelRows];
 };
 
-// The scales of one side of a block.
-struct VectorScales {
-  VectorScale kind = VectorScale::none;
-  const std::uint8_t* stored = nullptr;  // f16 [64], or bytes [64] that say which of `gains`
-  const float* gains = nullptr;          // [kGainSteps]
-};
+// gain_value() of a stored gain.
+float block_gain(std::uint8_t stored) noexcept;
 
 struct BlockScores {
   float* scores;             // [rows][64]; become the weights
   std::uint8_t *low, *high;  // [rows][64], for the integer forms
-  VectorScales key_scales, value_scales;
+  const std::uint8_t *key_scales, *value_scales;  // of the vectors, one for each
+  VectorScale key_scale, value_scale;             // their form
   std::int64_t first;        // history index of the block's first token
 };
 

@@ -96,8 +96,8 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   return input;
 }
 
-// The pages that an append writes to, in one row. A last page that is partly filled and not shared is written
-// in place, behind what is read; every other page is in `fresh` until it is published.
+// The pages that an append writes to, in one row. A last page that is partly filled, in row order, not shared and not
+// filled up is written in place, behind what is read; every other page is in `fresh` until it is published.
 struct StagedPages {
   std::size_t begin;                   // index in the row's list of targets[0]
   std::vector<std::uint8_t*> targets;  // of pages begin, begin + 1, ... of the row
@@ -113,8 +113,13 @@ StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64
   const auto end = static_cast<std::size_t>(pages_for(coded_after));
   for (std::size_t i = staged.begin; i < end; ++i) {
     const bool exists = i < row.pages.size();
-    const bool in_place = exists && !row.pages.shared(i);
-    staged.targets.push_back(in_place ? row.pages[i] : staged.fresh.add(exists ? row.pages[i] : nullptr));
+    const auto page = static_cast<std::int64_t>(i);
+    const bool packed = page < row.packed, filled = page < coded_after / kPageTokens;
+    const bool in_place = exists && !row.pages.shared(i) && !packed && !filled;
+    staged.targets.push_back(in_place ? row.pages[i] : staged.fresh.add(exists && !packed ? row.pages[i] : nullptr));
+    if (!packed) continue;
+    for (const HeadBlock& block : cache.blocks)
+      unpack_block(block, row.pages[i] + block.offset, staged.targets.back() + block.offset);
   }
   return staged;
 }
@@ -184,6 +189,7 @@ void code(const CacheState& cache, const NewTokens& input, const CodingItem& ite
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
                                     item.block + layout.value_codes(slot),
                                     item.block + layout.value_scales(slot));
+  if (item.slot + item.count == kPageTokens) pack_block(cache.blocks[static_cast<std::size_t>(item.head)], item.block);
 }
 
 // Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.
@@ -239,6 +245,7 @@ void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
     CacheRow& row = cache.rows[b];
     row.recent_begin = std::max(row.recent_begin, row.size + input.lengths[b] - cache.options().recent);
     publish_pages(row.pages, staged[b]);
+    row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
     publish_exact(cache, row, static_cast<int>(b), input);
     row.positions.append(row.size, input.positions[b]);
     row.size += input.lengths[b];

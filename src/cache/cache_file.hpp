@@ -54,6 +54,7 @@ struct CodeSection {
   VectorBytes (BlockLayout::*side)() const noexcept;
   std::size_t (BlockLayout::*offset)(std::size_t slot) const noexcept;
 
+  Role role() const noexcept { return side == &BlockLayout::keys ? Role::keys : Role::values; }
   // Of one token.
   std::size_t bytes(const BlockLayout& layout) const noexcept { return (layout.*side)().*part; }
 };

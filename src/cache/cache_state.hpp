@@ -19,13 +19,16 @@
 #include "cache/position_list.hpp"
 #include "cache/token_places.hpp"
 #include "pack/block_layout.hpp"
+#include "pack/block_order.hpp"
 
 namespace veloxquant {
 
-// Where the block of a KV head stands in a page, and how its bytes are laid out.
+// Where the block of a KV head stands in a page, and how its bytes are laid out: as canonical rows while it fills, in
+// block order once it is full. Both take the same bytes.
 struct HeadBlock {
   BlockLayout layout;
   std::size_t offset;
+  std::shared_ptr<const BlockOrder> keys, values;
 };
 
 // One row of the batch.
@@ -33,6 +36,7 @@ struct CacheRow {
   std::int64_t size = 0;
   std::int64_t recent_begin = 0;  // at least `sinks`; may lie beyond `size` while the row is that short
   PageList pages;
+  std::int64_t packed = 0;  // so many of the first pages are in block order: all full ones, after trim() one more
   PositionList positions;
   ExactTokens exact;
 };
@@ -53,6 +57,7 @@ struct CacheState {
     return {.size = 0,
             .recent_begin = o.sinks,
             .pages = PageList(page_bytes()),
+            .packed = 0,
             .positions = {},
             .exact = ExactTokens(o.kv_heads, o.head_dim, o.sinks, o.recent)};
   }
@@ -74,6 +79,22 @@ struct CacheState {
     return pages[static_cast<std::size_t>(coded / kPageTokens)] + block_offset(head);
   }
 };
+
+// Coded vectors as canonical rows.
+struct CanonicalRows {
+  const std::uint8_t* codes = nullptr;
+  const std::uint8_t* scales = nullptr;
+};
+// Coded tokens [coded, coded + count) of a head, which lie in one page: where they are, or unpacked to `buffer`, which
+// holds a block of the head's keys or values.
+CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role, std::int64_t coded,
+                             int count, std::uint8_t* buffer);
+// Bytes of such a buffer for any head of the cache.
+std::size_t canonical_buffer(const CacheState& cache) noexcept;
+// Puts a full block of a head in block order, from canonical rows, and back. Both may throw bad_alloc before they
+// change anything.
+void pack_block(const HeadBlock& block, std::uint8_t* bytes);
+void unpack_block(const HeadBlock& block, const std::uint8_t* packed, std::uint8_t* rows);
 
 // Writes `lengths[b]` new tokens to row b; empty: all of them to every row.
 void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,

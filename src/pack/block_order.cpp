@@ -13,6 +13,8 @@ class RowOrder final : public BlockOrder {
  public:
   RowOrder(std::size_t code_bytes, std::size_t scale_bytes) noexcept : BlockOrder(code_bytes, scale_bytes) {}
 
+  bool in_rows() const noexcept override { return true; }
+
   void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {
     if (code_bytes() > 0) std::memcpy(block, codes, kBlockTokens * code_bytes());
     if (scale_bytes() > 0) std::memcpy(block + kBlockTokens * code_bytes(), scales, kBlockTokens * scale_bytes());

@@ -30,6 +30,8 @@ class BlockOrder {
   // Of 64 vectors.
   std::size_t bytes() const noexcept { return kBlockTokens * (code_bytes_ + scale_bytes_); }
 
+  // Whether a block is its canonical rows, one after the other.
+  virtual bool in_rows() const noexcept { return false; }
   // 64 canonical rows -> a block. `block` is 64-byte aligned; all of its bytes are written.
   virtual void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const = 0;
   // Vectors [first, first + count) of a block -> canonical rows.
