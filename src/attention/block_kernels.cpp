@@ -22,14 +22,16 @@ Level level_in_use() {
 KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::precise) return {};
   const Level level = level_in_use();
-  if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_keys(spec, scalar_scores_avx512(spec.bits));
+  if (spec.kind == CodeKind::scalar && level == Level::avx512)
+    return scalar_keys(spec, scalar_scores_avx512(spec.bits));
   return {};
 }
 
 ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::precise) return {};
   const Level level = level_in_use();
-  if (spec.kind == CodeKind::scalar && level == Level::avx512) return scalar_values(spec, scalar_add_avx512(spec.bits));
+  if (spec.kind == CodeKind::scalar && level == Level::avx512)
+    return scalar_values(spec, scalar_add_avx512(spec.bits));
   return {};
 }
 

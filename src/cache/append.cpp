@@ -96,8 +96,9 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   return input;
 }
 
-// The pages that an append writes to, in one row. A last page that is partly filled, in row order, not shared and not
-// filled up is written in place, behind what is read; every other page is in `fresh` until it is published.
+// The pages that an append writes to, in one row. A last page that is partly filled, in row order, not shared
+// and not filled up is written in place, behind what is read; every other page is in `fresh` until it is
+// published.
 struct StagedPages {
   std::size_t begin;                   // index in the row's list of targets[0]
   std::vector<std::uint8_t*> targets;  // of pages begin, begin + 1, ... of the row
@@ -116,7 +117,8 @@ StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64
     const auto page = static_cast<std::int64_t>(i);
     const bool packed = page < row.packed, filled = page < coded_after / kPageTokens;
     const bool in_place = exists && !row.pages.shared(i) && !packed && !filled;
-    staged.targets.push_back(in_place ? row.pages[i] : staged.fresh.add(exists && !packed ? row.pages[i] : nullptr));
+    staged.targets.push_back(in_place ? row.pages[i]
+                                      : staged.fresh.add(exists && !packed ? row.pages[i] : nullptr));
     if (!packed) continue;
     for (const HeadBlock& block : cache.blocks)
       unpack_block(block, row.pages[i] + block.offset, staged.targets.back() + block.offset);
@@ -156,8 +158,8 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
       const auto count =
           static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
       for (int h = 0; h < heads; ++h) {
-        items.push_back({static_cast<int>(b), h, token, slot, count,
-                         staged[b].targets[target] + cache.block_offset(h)});
+        items.push_back(
+            {static_cast<int>(b), h, token, slot, count, staged[b].targets[target] + cache.block_offset(h)});
       }
       token += count;
     }
@@ -189,7 +191,8 @@ void code(const CacheState& cache, const NewTokens& input, const CodingItem& ite
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
                                     item.block + layout.value_codes(slot),
                                     item.block + layout.value_scales(slot));
-  if (item.slot + item.count == kPageTokens) pack_block(cache.blocks[static_cast<std::size_t>(item.head)], item.block);
+  if (item.slot + item.count == kPageTokens)
+    pack_block(cache.blocks[static_cast<std::size_t>(item.head)], item.block);
 }
 
 // Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.

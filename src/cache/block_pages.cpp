@@ -7,8 +7,8 @@
 
 namespace veloxquant {
 
-CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role, std::int64_t coded,
-                             int count, std::uint8_t* buffer) {
+CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role,
+                             std::int64_t coded, int count, std::uint8_t* buffer) {
   const HeadBlock& block = cache.blocks[static_cast<std::size_t>(head)];
   const BlockLayout& layout = block.layout;
   const auto slot = static_cast<std::size_t>(coded % kPageTokens);
@@ -20,14 +20,15 @@ CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int h
             bytes + (keys ? layout.key_scales(slot) : layout.value_scales(slot))};
   }
   std::uint8_t* scales = buffer + static_cast<std::size_t>(count) * order.code_bytes();
-  order.unpack(bytes + (keys ? layout.key_codes(0) : layout.value_codes(0)), static_cast<int>(slot), count, buffer,
-               scales);
+  order.unpack(bytes + (keys ? layout.key_codes(0) : layout.value_codes(0)), static_cast<int>(slot), count,
+               buffer, scales);
   return {buffer, scales};
 }
 
 std::size_t canonical_buffer(const CacheState& cache) noexcept {
   std::size_t bytes = 0;
-  for (const HeadBlock& block : cache.blocks) bytes = std::max({bytes, block.keys->bytes(), block.values->bytes()});
+  for (const HeadBlock& block : cache.blocks)
+    bytes = std::max({bytes, block.keys->bytes(), block.values->bytes()});
   return bytes;
 }
 

@@ -1,8 +1,8 @@
 // PageList: pages of one batch row, counted by reference.
 //
-// Page p holds tokens 64 p .. 64 p + 63 of all KV heads. One piece of memory for all heads, because every aligned
-// piece costs the system's allocator about 64 bytes more than was asked for. Copying the list shares the pages;
-// whoever wants to write to a page that is shared makes a copy of it first.
+// Page p holds tokens 64 p .. 64 p + 63 of all KV heads. One piece of memory for all heads, because every
+// aligned piece costs the system's allocator about 64 bytes more than was asked for. Copying the list shares
+// the pages; whoever wants to write to a page that is shared makes a copy of it first.
 //
 // A page in memory:   [block of head 0, BlockLayout::bytes()][block of head 1] ... [reference count, 4 bytes]
 #pragma once
