@@ -32,14 +32,13 @@ std::size_t canonical_buffer(const CacheState& cache) noexcept {
   return bytes;
 }
 
-void pack_block(const HeadBlock& block, std::uint8_t* bytes) {
+void pack_block(const HeadBlock& block, const std::uint8_t* rows, std::uint8_t* packed) {
   const BlockLayout& layout = block.layout;
-  const std::vector<std::uint8_t> rows(bytes, bytes + layout.bytes());
-  const auto pack = [&](const BlockOrder& order, std::size_t codes, std::size_t scales) {
-    if (!order.in_rows()) order.pack(rows.data() + codes, rows.data() + scales, bytes + codes);
-  };
-  pack(*block.keys, layout.key_codes(0), layout.key_scales(0));
-  pack(*block.values, layout.value_codes(0), layout.value_scales(0));
+  if (block.keys->in_rows() && block.values->in_rows() && rows == packed) return;
+  const std::vector<std::uint8_t> copy(rows, rows + layout.bytes());
+  block.keys->pack(copy.data(), copy.data() + layout.key_scales(0), packed);
+  block.values->pack(copy.data() + layout.value_codes(0), copy.data() + layout.value_scales(0),
+                     packed + layout.value_codes(0));
 }
 
 void unpack_block(const HeadBlock& block, const std::uint8_t* packed, std::uint8_t* rows) {

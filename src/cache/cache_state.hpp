@@ -92,9 +92,8 @@ CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int h
                              std::int64_t coded, int count, std::uint8_t* buffer);
 // Bytes of such a buffer for any head of the cache.
 std::size_t canonical_buffer(const CacheState& cache) noexcept;
-// Puts a full block of a head in block order, from canonical rows, and back. Both may throw bad_alloc before
-// they change anything.
-void pack_block(const HeadBlock& block, std::uint8_t* bytes);
+// A full block of a head in block order from canonical rows (`packed` may be `rows`), and back (it may not).
+void pack_block(const HeadBlock& block, const std::uint8_t* rows, std::uint8_t* packed);
 void unpack_block(const HeadBlock& block, const std::uint8_t* packed, std::uint8_t* rows);
 
 // Writes `lengths[b]` new tokens to row b; empty: all of them to every row.
