@@ -45,7 +45,8 @@ double attention_difference(const PackedKVCache& cache, const Tensor& query) {
     for (std::int64_t t = 0; t < n; ++t) {
       double dot = 0;
       for (std::int64_t c = 0; c < d; ++c) {
-        dot += static_cast<double>(query.data<float>()[h * d + c]) * static_cast<double>(keys.data<float>()[(h * n + t) * d + c]);
+        dot += static_cast<double>(query.data<float>()[h * d + c]) *
+               static_cast<double>(keys.data<float>()[(h * n + t) * d + c]);
       }
       weight[static_cast<std::size_t>(t)] = dot / std::sqrt(static_cast<double>(d));
       top = std::max(top, weight[static_cast<std::size_t>(t)]);
@@ -54,7 +55,8 @@ double attention_difference(const PackedKVCache& cache, const Tensor& query) {
     for (std::int64_t c = 0; c < d; ++c) {
       double value = 0;
       for (std::int64_t t = 0; t < n; ++t) {
-        value += weight[static_cast<std::size_t>(t)] / sum * static_cast<double>(values.data<float>()[(h * n + t) * d + c]);
+        value += weight[static_cast<std::size_t>(t)] / sum *
+                 static_cast<double>(values.data<float>()[(h * n + t) * d + c]);
       }
       worst = std::max(worst, std::fabs(value - static_cast<double>(out.data<float>()[h * d + c])));
     }
@@ -111,23 +113,30 @@ MethodCheck check_method(const char* method, const Tensor& x, const Tensor& quer
 
 int doctor() {
   print_machine();
-  fmt::print("self-check: 300 tokens, 2 heads of 128; codes on every CPU level, attention against the decoded history\n");
+  fmt::print(
+      "self-check: 300 tokens, 2 heads of 128; codes on every CPU level, attention against the decoded "
+      "history\n");
   const Tensor x = sample(300, 128), query = sample(1, 128);
   bool good = true;
-  for (const char* method : {"fp16", "fp8", "q8_0", "q4_0", "affine:4", "turboquant_mse:4", "turboquant_mse:2", "trellis:3", "trellis:2"}) {
+  for (const char* method : {"fp16", "fp8", "q8_0", "q4_0", "affine:4", "turboquant_mse:4",
+                             "turboquant_mse:2", "trellis:3", "trellis:2"}) {
     const MethodCheck check = check_method(method, x, query);
     good = good && check.good();
-    fmt::print("  {:18}codes {}, attention differs by at most {:.1e}  {}\n", method, check.same_codes ? "equal" : "DIFFER",
-               check.worst, check.good() ? "good" : "BAD");
+    fmt::print("  {:18}codes {}, attention differs by at most {:.1e}  {}\n", method,
+               check.same_codes ? "equal" : "DIFFER", check.worst, check.good() ? "good" : "BAD");
   }
-  fmt::print("{}\n", good ? "all good" : "the kernels on this CPU disagree with their definition; please report it with this output");
+  fmt::print(
+      "{}\n",
+      good ? "all good"
+           : "the kernels on this CPU disagree with their definition; please report it with this output");
   return good ? kDone : kGateFailed;
 }
 
 }  // namespace
 
 void add_doctor(Commands& commands) {
-  commands.add("doctor", "What this machine offers, and a check of the kernels on it", [] { return doctor(); });
+  commands.add("doctor", "What this machine offers, and a check of the kernels on it",
+               [] { return doctor(); });
 }
 
 }  // namespace veloxquant::cli

@@ -89,7 +89,7 @@ std::int64_t synthetic_context(const BenchmarkReport& report) {
   return report.settings.value("fill_context", std::int64_t{0});
 }
 
-std::vector<Row> cells(const BenchmarkReport& report, const char* Column::*title) {
+std::vector<Row> cells(const BenchmarkReport& report, const char* Column::* title) {
   std::vector<Row> rows(1, Row{"method"});
   for (const MethodResult& result : report.results) rows.push_back({row_name(result)});
   for (const Column& column : kColumns) {
@@ -109,7 +109,8 @@ std::vector<std::size_t> widths(const std::vector<Row>& rows) {
   return result;
 }
 
-// The columns [begin, end) of a table, the first column before them. It reads from the left, figures from the right.
+// The columns [begin, end) of a table, the first column before them. It reads from the left, figures from the
+// right.
 std::string block(const std::vector<Row>& rows, const std::vector<std::size_t>& width, std::size_t begin,
                   std::size_t end) {
   std::string text;
@@ -128,7 +129,8 @@ std::string stacked(const std::vector<Row>& rows, std::size_t line_width) {
   std::string text;
   for (std::size_t begin = 1; begin < width.size();) {
     std::size_t end = begin, used = width[0];
-    while (end < width.size() && (end == begin || used + 2 + width[end] <= line_width)) used += 2 + width[end++];
+    while (end < width.size() && (end == begin || used + 2 + width[end] <= line_width))
+      used += 2 + width[end++];
     text += block(rows, width, begin, end) + "\n";
     begin = end;
   }
@@ -200,8 +202,10 @@ std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport
   }
   notes.emplace_back(
       "How to read",
-      "bits are per element of K and V, from the bytes held; MB are millions of bytes; KL is in nats per token, +- its "
-      "standard error; top-1 is the share of equal arg-maxima; attn err is relative, squared, a mean over the layers; "
+      "bits are per element of K and V, from the bytes held; MB are millions of bytes; KL is in nats per "
+      "token, +- its "
+      "standard error; top-1 is the share of equal arg-maxima; attn err is relative, squared, a mean over "
+      "the layers; "
       "speeds are tokens per second, +- half the range of the runs; encode is microseconds per token");
   notes.emplace_back("Model", listed(report.model));
   notes.emplace_back("Settings", listed(report.settings));

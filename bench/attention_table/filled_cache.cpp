@@ -1,7 +1,9 @@
 #include "filled_cache.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -51,7 +53,7 @@ Tensor noise(Shape shape, std::uint64_t seed) {
 }
 
 CacheMaker::CacheMaker(const Pair& pair, const LayerShape& shape)
-    : all_processors_(std::make_shared<ThreadPool>(0)), folder_(make_folder()), file_(folder_ / "cache") {
+    : all_processors_(std::make_shared<ThreadPool>(0)) {
   KVCacheOptions options;
   options.kv_heads = shape.kv_heads;
   options.head_dim = shape.head_dim;
@@ -62,8 +64,7 @@ CacheMaker::CacheMaker(const Pair& pair, const LayerShape& shape)
 }
 
 CacheMaker::~CacheMaker() {
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
+  if (saved_ >= 0) close(saved_);
 }
 
 CachePtr CacheMaker::empty(std::shared_ptr<ThreadPool> pool) const {
@@ -84,17 +85,24 @@ void CacheMaker::save(std::int64_t tokens) {
   }
   const std::unique_ptr<KVCache> prefix = source_->clone();
   prefix->trim(source_->size() - tokens);
-  static_cast<const PackedKVCache&>(*prefix).save(file_);
+  const std::filesystem::path folder = make_folder(), file = folder / "cache";
+  static_cast<const PackedKVCache&>(*prefix).save(file);
+  if (saved_ >= 0) close(saved_);
+  saved_ = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const int error = errno;
+  std::filesystem::remove_all(folder);
+  if (saved_ < 0) throw std::system_error(error, std::generic_category(), file.string());
   saved_tokens_ = tokens;
 }
 
 std::vector<CachePtr> CacheMaker::filled(std::int64_t tokens, std::size_t count,
                                          const std::shared_ptr<ThreadPool>& pool) {
   save(tokens);
+  const std::filesystem::path file = fmt::format("/proc/self/fd/{}", saved_);
   std::vector<CachePtr> caches(count);
   all_processors_->parallel_for(count, [&](std::size_t i, int) {
     caches[i] = empty(pool);
-    caches[i]->load(file_);
+    caches[i]->load(file);
   });
   return caches;
 }

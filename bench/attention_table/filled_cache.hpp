@@ -47,7 +47,7 @@ class CacheMaker {
   LayerMethods methods_;
   std::shared_ptr<ThreadPool> all_processors_;
   CachePtr source_;
-  std::filesystem::path folder_, file_;
+  int saved_ = -1;  // descriptor of a file that has no name any more, so that nothing stays behind
   std::int64_t saved_tokens_ = 0;
 };
 

@@ -10,7 +10,8 @@
 namespace veloxquant {
 
 void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim), group = static_cast<std::size_t>(self.spec.group);
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             group = static_cast<std::size_t>(self.spec.group);
   const auto width = static_cast<std::size_t>(kernel_row_width(rows));
   auto& head = *reinterpret_cast<AffineQueryHead*>(prepared);
   auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(AffineQueryHead));
@@ -36,7 +37,8 @@ void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, 
 
 KeyKernel affine_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
   if (scores == nullptr || !has_group_order(spec)) return {};
-  const std::size_t bytes = sizeof(AffineQueryHead) + static_cast<std::size_t>(2 * spec.head_dim * kKernelRows);
+  const std::size_t bytes =
+      sizeof(AffineQueryHead) + static_cast<std::size_t>(2 * spec.head_dim * kKernelRows);
   return {.prepare = prepare_affine_rows,
           .scores = scores,
           .spec = spec,

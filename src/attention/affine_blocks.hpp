@@ -1,12 +1,13 @@
-// Block kernels of affine and integer codes: a scale s and a bias z for each group of dimensions of each vector.
+// Block kernels of affine and integer codes: a scale s and a bias z for each group of dimensions of each
+// vector.
 //
 // With codes u (integer codes: q = u - zero, so z = -zero * s),
 //
 //     score   <q, k>     = sum over groups g of   s_g * sum_c q_c u_c  +  z_g * sum_c q_c
 //     sums    sum_t w_t v_t[c] = sum_t (w_t s_g(t)) u_t[c]  +  sum_t w_t z_g(t)
 //
-// Codes of up to 8 bits are exact as bytes. Queries, and weights times scales, are rounded to 15 bits and sign, high
-// and low bytes apart, because 8 bits of code deserve more than 8 bits of query.
+// Codes of up to 8 bits are exact as bytes. Queries, and weights times scales, are rounded to 15 bits and
+// sign, high and low bytes apart, because 8 bits of code deserve more than 8 bits of query.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +32,8 @@ constexpr int integer_zero(const CodeSpec& spec) noexcept {
 
 void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
 
-// The kernels of an affine or integer code with these inner loops; without functions where there are none, or where the
-// code has no group order.
+// The kernels of an affine or integer code with these inner loops; without functions where there are none, or
+// where the code has no group order.
 KeyKernel affine_keys(const CodeSpec& spec, KeyKernel::Scores scores);
 ValueKernel affine_values(const CodeSpec& spec, ValueKernel::Add add);
 

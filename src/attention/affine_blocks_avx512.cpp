@@ -1,4 +1,5 @@
-// Affine and integer codes on AVX-512 with VNNI: plane order, the scales of all tokens side by side for each group.
+// Affine and integer codes on AVX-512 with VNNI: plane order, the scales of all tokens side by side for each
+// group.
 #include "attention/affine_blocks.hpp"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
@@ -25,7 +26,7 @@ template <int Width, int Shift, int K>
 VELOXQUANT_INLINE __m512i add_plane(__m512i codes, const std::uint8_t* plane) {
   constexpr int kFields = 8 / Width;
   constexpr auto kMask = static_cast<char>(((1 << Width) - 1) << Shift);
-  const __m512i field = shifted<Width * (K % kFields) - Shift>(load_line(plane, K / kFields));
+  const __m512i field = shifted<Width*(K % kFields) - Shift>(load_line(plane, K / kFields));
   return _mm512_ternarylogic_epi32(codes, field, _mm512_set1_epi8(kMask), 0xf8);  // codes | (field & mask)
 }
 
@@ -38,14 +39,16 @@ VELOXQUANT_INLINE __m512i whole_codes(const std::uint8_t* unit) {
     constexpr int kLines = 8 * Registers;  // bytes of a plane a bit of its width
     __m512i codes = _mm512_setzero_si512();
     if constexpr ((Bits & 4) != 0) codes = add_plane<4, 0, K>(codes, unit);
-    if constexpr ((Bits & 2) != 0) codes = add_plane<2, Bits & 4, K>(codes, unit + kLines * (Bits & 4));
-    if constexpr ((Bits & 1) != 0) codes = add_plane<1, Bits & 6, K>(codes, unit + kLines * (Bits & 6));
+    if constexpr ((Bits & 2) != 0) codes = add_plane < 2, Bits & 4, K > (codes, unit + kLines * (Bits & 4));
+    if constexpr ((Bits & 1) != 0) codes = add_plane < 1, Bits & 6, K > (codes, unit + kLines * (Bits & 6));
     return codes;
   }
 }
 
 // The codes as the kernels multiply them: two's complement bytes become unsigned by turning their top bit.
-VELOXQUANT_INLINE __m512i unsigned_codes(__m512i codes, __m512i flip) { return _mm512_xor_si512(codes, flip); }
+VELOXQUANT_INLINE __m512i unsigned_codes(__m512i codes, __m512i flip) {
+  return _mm512_xor_si512(codes, flip);
+}
 
 VELOXQUANT_INLINE __m512 load_halves(const std::uint8_t* halves) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(halves)));
@@ -56,9 +59,11 @@ struct GroupScales {
   __m512 scale, bias;
 };
 
-VELOXQUANT_INLINE GroupScales load_scales(const CodeSpec& spec, const std::uint8_t* scales, int group, int first_token) {
+VELOXQUANT_INLINE GroupScales load_scales(const CodeSpec& spec, const std::uint8_t* scales, int group,
+                                          int first_token) {
   constexpr std::size_t kStep = 2 * kBlockTokens;
-  const std::uint8_t* at = scales + kStep * static_cast<std::size_t>(group) + 2 * static_cast<std::size_t>(first_token);
+  const std::uint8_t* at =
+      scales + kStep * static_cast<std::size_t>(group) + 2 * static_cast<std::size_t>(first_token);
   const __m512 scale = load_halves(at);
   if (spec.kind == CodeKind::affine)
     return {scale, load_halves(at + kStep * static_cast<std::size_t>(spec.head_dim / spec.group))};
@@ -75,7 +80,8 @@ VELOXQUANT_INLINE __m512 joined(__m512i high, __m512i low) {
 }
 
 VELOXQUANT_INLINE void prefetch(const std::uint8_t* begin, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T0);
+  for (std::size_t i = 0; i < bytes; i += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T0);
 }
 
 // ---- keys: token groups [First, First + Groups) ----
@@ -123,7 +129,8 @@ void score_groups(const KeyKernel& self, const std::byte* prepared, int rows, co
       const GroupScales of = load_scales(spec, scales, group, 16 * (First + g));
       for (int r = 0; r < rows; ++r) {
         float* to = scores + r * kBlockTokens + 16 * (First + g);
-        const __m512 product = _mm512_mul_ps(joined(high_sums[r][g], low_sums[r][g]), _mm512_set1_ps(head.step[r]));
+        const __m512 product =
+            _mm512_mul_ps(joined(high_sums[r][g], low_sums[r][g]), _mm512_set1_ps(head.step[r]));
         const __m512 before = group == 0 ? _mm512_setzero_ps() : _mm512_load_ps(to);
         const __m512 biased = _mm512_fmadd_ps(of.bias, _mm512_set1_ps(head.group_sum[group][r]), before);
         _mm512_store_ps(to, _mm512_fmadd_ps(of.scale, product, biased));
@@ -151,16 +158,21 @@ template <int Bits>
 void score_block(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                  const std::uint8_t* ahead, int first_group, int groups, float* scores) {
   switch (kernel_row_width(rows)) {
-    case 1: return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 2: return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 4: return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    default: return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 1:
+      return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 2:
+      return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 4:
+      return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    default:
+      return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
   }
 }
 
 // ---- values ----
 
-// Weights times scales of one group as bytes, weight * scale = step * (256 * high + low), and the biases' sum.
+// Weights times scales of one group as bytes, weight * scale = step * (256 * high + low), and the biases'
+// sum.
 struct alignas(64) GroupWeights {
   std::int8_t high[kKernelRows][kBlockTokens], low[kKernelRows][kBlockTokens];
   float step[kKernelRows], bias[kKernelRows];
@@ -253,10 +265,14 @@ template <int Bits>
 void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
                const std::uint8_t* ahead, float* sums) {
   switch (kernel_row_width(rows)) {
-    case 1: return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
-    case 2: return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
-    case 4: return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
-    default: return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
+    case 1:
+      return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
+    case 2:
+      return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
+    case 4:
+      return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
+    default:
+      return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
   }
 }
 

@@ -14,7 +14,8 @@ Arithmetic from_environment() {
   const char* name = std::getenv("VELOXQUANT_ARITHMETIC");
   if (name == nullptr || *name == '\0' || std::string_view(name) == "fast") return Arithmetic::fast;
   if (std::string_view(name) == "precise") return Arithmetic::precise;
-  throw ConfigError("arithmetic", fmt::format("VELOXQUANT_ARITHMETIC is '{}', must be fast or precise", name));
+  throw ConfigError("arithmetic",
+                    fmt::format("VELOXQUANT_ARITHMETIC is '{}', must be fast or precise", name));
 }
 
 std::atomic<Arithmetic>& in_use() {
@@ -24,7 +25,9 @@ std::atomic<Arithmetic>& in_use() {
 
 }  // namespace
 
-const char* to_string(Arithmetic arithmetic) noexcept { return arithmetic == Arithmetic::fast ? "fast" : "precise"; }
+const char* to_string(Arithmetic arithmetic) noexcept {
+  return arithmetic == Arithmetic::fast ? "fast" : "precise";
+}
 Arithmetic arithmetic() { return in_use().load(std::memory_order_relaxed); }
 void set_arithmetic(Arithmetic arithmetic) { in_use().store(arithmetic, std::memory_order_relaxed); }
 

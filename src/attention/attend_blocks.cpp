@@ -45,7 +45,8 @@ T* take(std::byte*& memory, std::size_t count) {
 struct BlockMemory {
   BlockMemory(const KeyKernel& keys, const AttendQuery& query, AttendScratch& scratch) {
     const std::size_t row = padded_row(query.head_dim), per_block = kKernelRows * kBlockTokens;
-    const std::size_t floats = keys.prepared_bytes / 4 + 2 * kKernelRows * row + 2 * per_block + per_block / 2 + 64;
+    const std::size_t floats =
+        keys.prepared_bytes / 4 + 2 * kKernelRows * row + 2 * per_block + per_block / 2 + 64;
     auto* memory = reinterpret_cast<std::byte*>(scratch.reserve(floats));
     prepared = take<std::byte>(memory, keys.prepared_bytes);
     queries = take<float>(memory, kKernelRows * row);

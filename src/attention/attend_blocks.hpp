@@ -1,4 +1,5 @@
-// Attention of 1 to 8 query rows on packed blocks: scores by the key kernel, online softmax, sums by the value kernel.
+// Attention of 1 to 8 query rows on packed blocks: scores by the key kernel, online softmax, sums by the
+// value kernel.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +10,8 @@
 
 namespace veloxquant {
 
-// Blocks of one KV head that follow each other in the history. Block i has its keys at pages[i] + keys and its values
-// at pages[i] + values.
+// Blocks of one KV head that follow each other in the history. Block i has its keys at pages[i] + keys and
+// its values at pages[i] + values.
 struct BlockRange {
   const std::uint8_t* const* pages = nullptr;
   std::size_t keys = 0, values = 0;

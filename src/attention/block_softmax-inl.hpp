@@ -34,8 +34,8 @@ HWY_INLINE void hide_tokens(float* scores, std::int64_t begin, std::int64_t end)
   }
 }
 
-// exp2(x) for x up to a little above 0, to 3e-7 of the result; 0 where it would leave the normal numbers and for
-// -infinity.
+// exp2(x) for x up to a little above 0, to 3e-7 of the result; 0 where it would leave the normal numbers and
+// for -infinity.
 HWY_INLINE FloatVector exp2_of(FloatVector x) {
   const Floats d;
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
@@ -48,8 +48,8 @@ HWY_INLINE FloatVector exp2_of(FloatVector x) {
   y = hn::MulAdd(y, r, hn::Set(d, 2.40141824e-1f));
   y = hn::MulAdd(y, r, hn::Set(d, 6.93154514e-1f));
   y = hn::MulAdd(y, r, hn::Set(d, 9.99999881e-1f));
-  return FloatVector{_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-126.0f), _CMP_GE_OQ), y.raw,
-                                            bounded.raw)};
+  return FloatVector{_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-126.0f), _CMP_GE_OQ),
+                                            y.raw, bounded.raw)};
 #else
   const hn::RebindToSigned<Floats> di;
   const auto too_low = hn::Lt(x, hn::Set(d, -126.0f));
@@ -96,7 +96,8 @@ HWY_INLINE void shrink_row(BlockSoftmax& softmax, int r, float max) {
   const auto factor = exp_not_above_zero(hn::Set(d, softmax.max[r] - max));
   softmax.max[r] = max;
   float* total = softmax.total + r * kTotalLanes;
-  for (int i = 0; i < kTotalLanes; i += kLanes) hn::Store(hn::Mul(hn::Load(d, total + i), factor), d, total + i);
+  for (int i = 0; i < kTotalLanes; i += kLanes)
+    hn::Store(hn::Mul(hn::Load(d, total + i), factor), d, total + i);
   float* sums = softmax.sums + static_cast<std::size_t>(r) * softmax.stride;
   for (std::size_t c = 0; c < softmax.stride; c += kLanes)
     hn::Store(hn::Mul(hn::Load(d, sums + c), factor), d, sums + c);
@@ -125,8 +126,8 @@ HWY_INLINE void round_weights(BlockSoftmax& softmax, const BlockScores& block, i
   }
 }
 
-// The rows [first, first + R), step by step for all of them, as the latencies of one row would add up. Rows beyond the
-// query's are carried along.
+// The rows [first, first + R), step by step for all of them, as the latencies of one row would add up. Rows
+// beyond the query's are carried along.
 template <int R>
 HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, const float* key_factors,
                             const float* value_factors, int first) {
@@ -149,9 +150,11 @@ HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, con
   if (softmax.masked(block.first)) {
     for (int r = 0; r < R && first + r < softmax.query.rows; ++r) {
       float* row = scores + r * kBlockTokens;
-      hide_tokens(row, softmax.query.begin[first + r] - block.first, softmax.query.end[first + r] - block.first);
+      hide_tokens(row, softmax.query.begin[first + r] - block.first,
+                  softmax.query.end[first + r] - block.first);
       of_row[r] = hn::Load(d, row);
-      for (int t = kLanes; t < kBlockTokens; t += kLanes) of_row[r] = hn::Max(of_row[r], hn::Load(d, row + t));
+      for (int t = kLanes; t < kBlockTokens; t += kLanes)
+        of_row[r] = hn::Max(of_row[r], hn::Load(d, row + t));
     }
   }
   max_of_rows<R>(of_row, highest);
@@ -185,7 +188,8 @@ HWY_INLINE void weigh_rows(BlockSoftmax& softmax, const BlockScores& block) {
   load_block_scales(block.key_scale, block.key_scales, key_factors);
   load_block_scales(block.value_scale, block.value_scales, value_factors);
   if (softmax.query.rows == 1) return weigh_group<1>(softmax, block, key_factors, value_factors, 0);
-  for (int r = 0; r < softmax.query.rows; r += 4) weigh_group<4>(softmax, block, key_factors, value_factors, r);
+  for (int r = 0; r < softmax.query.rows; r += 4)
+    weigh_group<4>(softmax, block, key_factors, value_factors, r);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -16,7 +16,8 @@ inline constexpr int kTotalLanes = 16;  // sums of weights are kept in so many p
 
 // State over the blocks of a call.
 struct BlockSoftmax {
-  BlockSoftmax(const AttendQuery& attend_query, const ValueKernel& values, float* value_sums, std::size_t sum_stride)
+  BlockSoftmax(const AttendQuery& attend_query, const ValueKernel& values, float* value_sums,
+               std::size_t sum_stride)
       : query(attend_query), form(values.form), sums(value_sums), stride(sum_stride) {
     const TokenRange all = visible_to_all(query, 0, query.rows);
     all_begin = all.begin;
@@ -45,18 +46,19 @@ struct BlockSoftmax {
   float* sums;  // of the value kernel; shrink when a maximum grows
   std::size_t stride;
   BlockWeights weights;
-  alignas(64) float max[kKernelRows], total[kKernelRows * kTotalLanes], step[kKernelRows], offset[kKernelRows];
+  alignas(64) float max[kKernelRows], total[kKernelRows * kTotalLanes], step[kKernelRows],
+      offset[kKernelRows];
 };
 
 // gain_value() of a stored gain.
 float block_gain(std::uint8_t stored) noexcept;
 
 struct BlockScores {
-  float* scores;             // [rows][64]; become the weights
-  std::uint8_t *low, *high;  // [rows][64], for the integer forms
+  float* scores;                                  // [rows][64]; become the weights
+  std::uint8_t *low, *high;                       // [rows][64], for the integer forms
   const std::uint8_t *key_scales, *value_scales;  // of the vectors, one for each
   VectorScale key_scale, value_scale;             // their form
-  std::int64_t first;        // history index of the block's first token
+  std::int64_t first;                             // history index of the block's first token
 };
 
 }  // namespace veloxquant

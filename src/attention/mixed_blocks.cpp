@@ -44,8 +44,8 @@ void score_runs(const KeyKernel& self, const std::byte* prepared, int rows, cons
   alignas(64) float part[kKernelRows * kBlockTokens];
   bool first = true;
   for (const auto& run : runs_of(self)) {
-    run.kernel.scores(run.kernel, prepared + run.prepared, rows, block + run.codes, moved(ahead, run.codes), first_group,
-                      groups, first ? scores : part);
+    run.kernel.scores(run.kernel, prepared + run.prepared, rows, block + run.codes, moved(ahead, run.codes),
+                      first_group, groups, first ? scores : part);
     for (int r = 0; r < rows && !first; ++r) {
       const int begin = r * kBlockTokens + 16 * first_group;
       for (int t = begin; t < begin + 16 * groups; ++t) scores[t] += part[t];

@@ -1,5 +1,5 @@
-// Block kernels of mixed codes: the kernels of their runs, one after the other, each over its slice of the coordinates
-// and with its own step, so that a wide table does not cost the precision of a narrow one.
+// Block kernels of mixed codes: the kernels of their runs, one after the other, each over its slice of the
+// coordinates and with its own step, so that a wide table does not cost the precision of a narrow one.
 #pragma once
 
 #include "attention/block_kernels.hpp"

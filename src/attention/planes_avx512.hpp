@@ -27,8 +27,8 @@ inline __attribute__((always_inline)) __m512i shifted(__m512i x) {
   return x;
 }
 
-// Register K of a unit of `Registers` registers, a code of `Bits` <= 4 bits in the low bits of every byte. Bits above
-// are junk, for tables that repeat; those above bit 5 would not matter anyway.
+// Register K of a unit of `Registers` registers, a code of `Bits` <= 4 bits in the low bits of every byte.
+// Bits above are junk, for tables that repeat; those above bit 5 would not matter anyway.
 template <int Bits, int K, int Registers>
 inline __attribute__((always_inline)) __m512i plane_fields(const std::uint8_t* unit) {
   if constexpr (Bits == 3) {
@@ -38,7 +38,7 @@ inline __attribute__((always_inline)) __m512i plane_fields(const std::uint8_t* u
     return _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), low, high, 0xca);
   } else {
     constexpr int kFields = 8 / Bits;
-    return shifted<Bits * (K % kFields)>(load_line(unit, K / kFields));
+    return shifted<Bits*(K % kFields)>(load_line(unit, K / kFields));
   }
 }
 
@@ -57,7 +57,7 @@ inline __attribute__((always_inline)) __m512i value_fields(const std::uint8_t* u
     return _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), low, high, 0xca);
   } else {
     constexpr int kFields = 8 / Bits;
-    return shifted<Bits * (Q % kFields)>(load_line(unit, Bits * step + Q / kFields));
+    return shifted<Bits*(Q % kFields)>(load_line(unit, Bits * step + Q / kFields));
   }
 }
 

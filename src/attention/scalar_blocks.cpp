@@ -37,7 +37,8 @@ ScalarTable round_table(const CodeSpec& spec) {
 void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
   auto& to = *reinterpret_cast<PreparedRows*>(prepared);
   const auto* table = static_cast<const ScalarTable*>(self.tables.get());
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim), width = static_cast<std::size_t>(kernel_width(rows));
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             width = static_cast<std::size_t>(kernel_width(rows));
   std::memset(to.bytes, 0, dims * width);
   for (std::size_t r = 0; r < kKernelRows; ++r) {
     to.step[r] = 0;

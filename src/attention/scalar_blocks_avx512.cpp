@@ -1,13 +1,15 @@
 // Scalar codes of 1 to 4 bits on AVX-512 with VBMI and VNNI.
 //
-// Keys: the table, biased by 128, gives unsigned bytes; vpdpbusd multiplies them by the broadcast bytes of the query,
-// four dimensions at once for 16 tokens. A quad's broadcast serves all token groups, a register of codes all rows:
+// Keys: the table, biased by 128, gives unsigned bytes; vpdpbusd multiplies them by the broadcast bytes of
+// the query, four dimensions at once for 16 tokens. A quad's broadcast serves all token groups, a register of
+// codes all rows:
 //
 //     sums[row][group] += codes[quad][group] . query[row][quad]          16 sums: 4 rows x 4 groups or 8 x 2
 //
 // Values: the weights are the unsigned bytes and the table the signed ones:
 //
-//     sums[row][16 dims] += weights[row][token quad] . codes[token quad][16 dims]      4 rows x 64 dims or 8 x 32
+//     sums[row][16 dims] += weights[row][token quad] . codes[token quad][16 dims]      4 rows x 64 dims or 8
+//     x 32
 #include "attention/scalar_blocks.hpp"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
@@ -16,14 +18,13 @@
 #include "attention/block_rows.hpp"
 #include "attention/planes_avx512.hpp"
 
-
 namespace veloxquant {
 namespace {
 
 // Sums of `Groups` token groups from `first` on.
 template <int Bits, int Rows, int Groups, int First>
-inline void score_groups(const ScalarTable& table, const PreparedRows& query, int head_dim, const std::uint8_t* block,
-                         const std::uint8_t* ahead, int rows, float* scores) {
+inline void score_groups(const ScalarTable& table, const PreparedRows& query, int head_dim,
+                         const std::uint8_t* block, const std::uint8_t* ahead, int rows, float* scores) {
   const __m512i biased = _mm512_xor_si512(_mm512_load_si512(table.values), _mm512_set1_epi8(-128));
   __m512i sums[Rows][Groups];
   for (int r = 0; r < Rows; ++r) {
@@ -84,10 +85,17 @@ void score_rows(const KeyKernel& self, const std::byte* prepared, int rows, cons
   for (int g = first_group; g < first_group + groups; ++g) {
     const std::uint8_t* lines = g == first_group ? ahead : nullptr;
     switch (g) {
-      case 0: score_groups<Bits, Rows, 1, 0>(table, query, dims, block, lines, rows, scores); break;
-      case 1: score_groups<Bits, Rows, 1, 1>(table, query, dims, block, lines, rows, scores); break;
-      case 2: score_groups<Bits, Rows, 1, 2>(table, query, dims, block, lines, rows, scores); break;
-      default: score_groups<Bits, Rows, 1, 3>(table, query, dims, block, lines, rows, scores);
+      case 0:
+        score_groups<Bits, Rows, 1, 0>(table, query, dims, block, lines, rows, scores);
+        break;
+      case 1:
+        score_groups<Bits, Rows, 1, 1>(table, query, dims, block, lines, rows, scores);
+        break;
+      case 2:
+        score_groups<Bits, Rows, 1, 2>(table, query, dims, block, lines, rows, scores);
+        break;
+      default:
+        score_groups<Bits, Rows, 1, 3>(table, query, dims, block, lines, rows, scores);
     }
   }
 }
@@ -96,17 +104,21 @@ template <int Bits>
 void score_block(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                  const std::uint8_t* ahead, int first_group, int groups, float* scores) {
   switch (kernel_width(rows)) {
-    case 1: return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 2: return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 4: return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    default: return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 1:
+      return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 2:
+      return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 4:
+      return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    default:
+      return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
   }
 }
 
 // Units of 16 dimensions [0, Units) of a block: all token quads.
 template <int Bits, int Rows, int Units>
-inline void add_units(const ScalarTable& table, const BlockWeights& weights, int rows, const std::uint8_t* block,
-                      const std::uint8_t* ahead, std::size_t stride, float* sums) {
+inline void add_units(const ScalarTable& table, const BlockWeights& weights, int rows,
+                      const std::uint8_t* block, const std::uint8_t* ahead, std::size_t stride, float* sums) {
   const __m512i values = _mm512_load_si512(table.values);
   constexpr std::size_t kUnit = 128 * Bits;
   __m512i part[Rows][Units];
@@ -116,7 +128,8 @@ inline void add_units(const ScalarTable& table, const BlockWeights& weights, int
   // Eight quads a step: one line of single bits, two of 2-bit fields, four of 4-bit fields.
   for (int step = 0; step < 2; ++step) {
     if (ahead != nullptr) {
-      for (int u = 0; u < Units; ++u) prefetch_lines<Bits, 1, 0>(ahead + kUnit * u + static_cast<std::size_t>(64 * Bits * step));
+      for (int u = 0; u < Units; ++u)
+        prefetch_lines<Bits, 1, 0>(ahead + kUnit * u + static_cast<std::size_t>(64 * Bits * step));
     }
     const auto quad = [&]<int Q>() __attribute__((always_inline)) {
       __m512i weight[Rows];
@@ -126,8 +139,8 @@ inline void add_units(const ScalarTable& table, const BlockWeights& weights, int
         weight[r] = _mm512_set1_epi32(four);
       }
       for (int u = 0; u < Units; ++u) {
-        const __m512i codes =
-            _mm512_permutexvar_epi8(value_fields<Bits, Q>(block + kUnit * static_cast<std::size_t>(u), step), values);
+        const __m512i codes = _mm512_permutexvar_epi8(
+            value_fields<Bits, Q>(block + kUnit * static_cast<std::size_t>(u), step), values);
         for (int r = 0; r < Rows; ++r) part[r][u] = _mm512_dpbusd_epi32(part[r][u], weight[r], codes);
       }
     };
@@ -173,10 +186,14 @@ template <int Bits>
 void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
                const std::uint8_t* ahead, float* sums) {
   switch (kernel_width(rows)) {
-    case 1: return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
-    case 2: return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
-    case 4: return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
-    default: return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
+    case 1:
+      return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
+    case 2:
+      return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
+    case 4:
+      return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
+    default:
+      return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
   }
 }
 

@@ -13,9 +13,7 @@ namespace veloxquant {
 namespace {
 
 // The byte of a positive or negative value; odd about -1/2 wherever `value` is not a whole number of steps.
-float rounded(float value, float step) {
-  return std::clamp(std::floor(value / step) + 128.0f, 0.0f, 255.0f);
-}
+float rounded(float value, float step) { return std::clamp(std::floor(value / step) + 128.0f, 0.0f, 255.0f); }
 
 // The dimensions of the bytes of the windows, in the order in which the key kernel comes to them.
 std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
@@ -86,7 +84,8 @@ TrellisBytes round_trellis_table(const CodeSpec& spec) {
 
 void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim), width = static_cast<std::size_t>(kernel_row_width(rows));
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             width = static_cast<std::size_t>(kernel_row_width(rows));
   const bool wide = trellis_is_wide(self.spec.bits);
   auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
   auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
@@ -113,17 +112,20 @@ void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows,
 }
 
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
-  if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec)) return {};
+  if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
+    return {};
   const std::size_t bytes = static_cast<std::size_t>(spec.head_dim * kKernelRows);
   return {.prepare = prepare_trellis_rows,
           .scores = scores,
           .spec = spec,
-          .prepared_bytes = (sizeof(TrellisQueryHead) + bytes * (trellis_is_wide(spec.bits) ? 2 : 1) + 63) / 64 * 64,
+          .prepared_bytes =
+              (sizeof(TrellisQueryHead) + bytes * (trellis_is_wide(spec.bits) ? 2 : 1) + 63) / 64 * 64,
           .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim))};
 }
 
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add) {
-  if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec)) return {};
+  if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec))
+    return {};
   std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);
   return {.add = add,
           .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,

@@ -1,12 +1,12 @@
 // Trellis codes on AVX-512 with VBMI, VBMI2, VNNI and GFNI (pack/word_order.hpp draws the blocks).
 //
-// Windows are bytes of shifted words: a double shift brings in the bits of the next word of the same 16 tokens. For
-// 1, 2 and 4 bits, byte k of the words shifted by m * bits is the window of dimension 8 k / bits + m of the word; for 3
-// bits a multishift picks 4 windows out of 24 bits. Values shift 16-bit halves, and a multishift takes two windows of
-// each half, which leaves four tokens of a dimension in each 32-bit lane.
+// Windows are bytes of shifted words: a double shift brings in the bits of the next word of the same 16
+// tokens. For 1, 2 and 4 bits, byte k of the words shifted by m * bits is the window of dimension 8 k / bits
+// + m of the word; for 3 bits a multishift picks 4 windows out of 24 bits. Values shift 16-bit halves, and a
+// multishift takes two windows of each half, which leaves four tokens of a dimension in each 32-bit lane.
 //
-// A look-up is four instructions for 64 windows (trellis_blocks.hpp: the table is odd), then come the dot products of
-// bytes as in the kernels of scalar codes.
+// A look-up is four instructions for 64 windows (trellis_blocks.hpp: the table is odd), then come the dot
+// products of bytes as in the kernels of scalar codes.
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__) && defined(__AVX512VBMI2__) && defined(__GFNI__)
@@ -56,7 +56,8 @@ constexpr std::size_t kKeyWord = 4 * kBlockTokens;  // bytes from a word of a st
 
 constexpr std::uint64_t key_places(int first_bit) {
   std::uint64_t places = 0;
-  for (int k = 0; k < 8; ++k) places |= static_cast<std::uint64_t>(32 * (k / 4) + first_bit + 3 * (k % 4)) << (8 * k);
+  for (int k = 0; k < 8; ++k)
+    places |= static_cast<std::uint64_t>(32 * (k / 4) + first_bit + 3 * (k % 4)) << (8 * k);
   return places;
 }
 
@@ -67,10 +68,11 @@ VELOXQUANT_INLINE __m512i key_windows(const std::uint8_t* word, const std::uint8
     constexpr int kPart = Q / 2;  // 24 bits each
     __m512i part = load(word);
     if constexpr (kPart > 0) {
-      part = _mm512_shrdi_epi32(load(word + (kPart - 1) * kKeyWord), load(kPart < 3 ? word + kPart * kKeyWord : next),
-                                32 - 8 * kPart);
+      part = _mm512_shrdi_epi32(load(word + (kPart - 1) * kKeyWord),
+                                load(kPart < 3 ? word + kPart * kKeyWord : next), 32 - 8 * kPart);
     }
-    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(key_places(Q % 2 * 12))), part);
+    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(key_places(Q % 2 * 12))),
+                                        part);
   } else {
     if constexpr (Q == 0) return load(word);
     return _mm512_shrdi_epi32(load(word), load(next), Q * Bits);
@@ -79,7 +81,8 @@ VELOXQUANT_INLINE __m512i key_windows(const std::uint8_t* word, const std::uint8
 
 template <int Bits, int Rows, int Groups>
 VELOXQUANT_INLINE void score_groups(const KeyKernel& self, const std::byte* prepared, int rows,
-                                    const std::uint8_t* block, const std::uint8_t* ahead, int first, float* scores) {
+                                    const std::uint8_t* block, const std::uint8_t* ahead, int first,
+                                    float* scores) {
   constexpr bool kWide = trellis_is_wide(Bits);
   constexpr int kQuads = key_step_quads(Bits);
   constexpr std::size_t kStep = kKeyWord * static_cast<std::size_t>(key_step_words(Bits));
@@ -97,7 +100,8 @@ VELOXQUANT_INLINE void score_groups(const KeyKernel& self, const std::byte* prep
     const std::uint8_t* const next = word + kStep == end ? begin : word + kStep;
     if (ahead != nullptr) {
       for (std::size_t i = 0; i < kStep; i += kKeyWord) {
-        for (int g = 0; g < Groups; ++g) prefetch(ahead + (word - block) + i + 64 * static_cast<std::size_t>(g));
+        for (int g = 0; g < Groups; ++g)
+          prefetch(ahead + (word - block) + i + 64 * static_cast<std::size_t>(g));
       }
     }
     const auto quad = [&]<int Q>() __attribute__((always_inline)) {
@@ -130,7 +134,8 @@ VELOXQUANT_INLINE void score_groups(const KeyKernel& self, const std::byte* prep
     const __m512 step = _mm512_set1_ps(head.step[r]), bias = _mm512_set1_ps(-head.bias[r] * head.step[r]);
     for (int g = 0; g < Groups; ++g) {
       __m512 sum = _mm512_cvtepi32_ps(sums[r][g]);
-      if constexpr (kWide) sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(256), _mm512_cvtepi32_ps(low_sums[r][g]));
+      if constexpr (kWide)
+        sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(256), _mm512_cvtepi32_ps(low_sums[r][g]));
       _mm512_store_ps(scores + r * kBlockTokens + 16 * (first + g), _mm512_fmadd_ps(sum, step, bias));
     }
   }
@@ -151,10 +156,14 @@ template <int Bits>
 void score_block(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                  const std::uint8_t* ahead, int first_group, int groups, float* scores) {
   switch (kernel_row_width(rows)) {
-    case 1: return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 2: return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 4: return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    default: return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 1:
+      return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 2:
+      return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 4:
+      return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    default:
+      return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
   }
 }
 
@@ -162,8 +171,8 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
 
 constexpr std::size_t kValueLine = 64 * kBlockTokens / 4;  // bytes from a line of a token quad to its next
 
-// Where the windows of pair P of a step are: in halves that begin `shift` bits behind those of line `line`, `offset`
-// bits further on. Few different ones, so that shifted halves and multishift places are shared.
+// Where the windows of pair P of a step are: in halves that begin `shift` bits behind those of line `line`,
+// `offset` bits further on. Few different ones, so that shifted halves and multishift places are shared.
 struct PairPlace {
   int line, shift, offset;
 };
@@ -176,7 +185,8 @@ constexpr PairPlace pair_place(int bits, int pair) {
 
 constexpr std::uint64_t value_places(int bits, int offset) {
   std::uint64_t places = 0;
-  for (int k = 0; k < 8; ++k) places |= static_cast<std::uint64_t>(16 * (k % 4) + offset + k / 4 * bits) << (8 * k);
+  for (int k = 0; k < 8; ++k)
+    places |= static_cast<std::uint64_t>(16 * (k % 4) + offset + k / 4 * bits) << (8 * k);
   return places;
 }
 
@@ -216,8 +226,9 @@ HalfSums half_sums(const BlockWeights& weights, int rows, bool wide) {
 
 // Pairs [First, First + Pairs) of the step at `line`.
 template <int Bits, int Rows, int First, int Pairs>
-VELOXQUANT_INLINE void add_pairs(const LookUp& look_up, const BlockWeights& weights, const std::uint8_t* block,
-                                 const std::uint8_t* ahead, int line, int lines, __m512 (&totals)[Rows][Pairs]) {
+VELOXQUANT_INLINE void add_pairs(const LookUp& look_up, const BlockWeights& weights,
+                                 const std::uint8_t* block, const std::uint8_t* ahead, int line, int lines,
+                                 __m512 (&totals)[Rows][Pairs]) {
   constexpr bool kWide = trellis_is_wide(Bits);
   __m512i sums[Rows][Pairs], low_sums[Rows][Pairs];
   for (int r = 0; r < Rows; ++r) {
@@ -295,10 +306,14 @@ template <int Bits>
 void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
                const std::uint8_t* ahead, float* sums) {
   switch (kernel_row_width(rows)) {
-    case 1: return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
-    case 2: return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
-    case 4: return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
-    default: return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
+    case 1:
+      return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
+    case 2:
+      return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
+    case 4:
+      return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
+    default:
+      return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
   }
 }
 

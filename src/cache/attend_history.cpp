@@ -51,7 +51,9 @@ class CodedSide {
   // What block kernels may read; null when there is none.
   const CodeSpec* code() const { return in_code_space_ ? method_->code_spec() : nullptr; }
   // Null when what the kernels see is not transformed, or not centred.
-  const RowTransform* transform(int head) const { return in_code_space_ ? method_->transform(head) : nullptr; }
+  const RowTransform* transform(int head) const {
+    return in_code_space_ ? method_->transform(head) : nullptr;
+  }
   const float* centre(int head) const { return in_code_space_ ? method_->centre(head) : nullptr; }
 
  private:
@@ -113,7 +115,8 @@ class Attention {
         keys_(*cache.methods.keys),
         values_(*cache.methods.values),
         key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), arithmetic()) : KeyKernel{}),
-        value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), arithmetic()) : ValueKernel{}),
+        value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), arithmetic())
+                                                : ValueKernel{}),
         exact_(tile_decoder(
             CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),
         plan_(plan_attention(cache, lengths_, group_, mask)) {}
@@ -226,7 +229,8 @@ class Attention {
   }
 
   // Packed blocks as they are. `range` begins with a block.
-  void attend_packed(const AttendTile& tile, HistoryRange range, AttendQuery query, const AttendPartial& sum) const {
+  void attend_packed(const AttendTile& tile, HistoryRange range, AttendQuery query,
+                     const AttendPartial& sum) const {
     const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
     const HeadBlock& block = cache_.blocks[static_cast<std::size_t>(tile.head)];
     // The last block may hold more tokens than are read as codes.
@@ -244,8 +248,8 @@ class Attention {
   }
 
   // Everything else, decoded tile by tile. `first`: `sum` holds nothing yet.
-  void attend_tiles(const AttendTile& tile, HistoryRange range, bool coded, bool first, const AttendQuery& query,
-                    const AttendPartial& sum) const {
+  void attend_tiles(const AttendTile& tile, HistoryRange range, bool coded, bool first,
+                    const AttendQuery& query, const AttendPartial& sum) const {
     const TileDecoder keys = coded ? keys_.decoder(tile.head) : exact_;
     const TileDecoder values = coded ? values_.decoder(tile.head) : exact_;
     std::array<TokenRun, kRunsAtOnce> runs;
@@ -284,7 +288,8 @@ class Attention {
     const std::size_t bytes = canonical_buffer(cache_);
     std::uint8_t* buffer = scratch.rows.data() + 2 * index * bytes;
     const CanonicalRows keys = canonical_rows(cache_, row, tile.head, Role::keys, coded, count, buffer);
-    const CanonicalRows values = canonical_rows(cache_, row, tile.head, Role::values, coded, count, buffer + bytes);
+    const CanonicalRows values =
+        canonical_rows(cache_, row, tile.head, Role::values, coded, count, buffer + bytes);
     return {.key_codes = keys.codes,
             .key_scales = keys.scales,
             .value_codes = values.codes,

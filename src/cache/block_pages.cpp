@@ -7,8 +7,8 @@
 
 namespace veloxquant {
 
-CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role, std::int64_t coded,
-                             int count, std::uint8_t* buffer) {
+CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role,
+                             std::int64_t coded, int count, std::uint8_t* buffer) {
   const HeadBlock& block = cache.blocks[static_cast<std::size_t>(head)];
   const BlockLayout& layout = block.layout;
   const auto slot = static_cast<std::size_t>(coded % kPageTokens);
@@ -20,25 +20,25 @@ CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int h
             bytes + (keys ? layout.key_scales(slot) : layout.value_scales(slot))};
   }
   std::uint8_t* scales = buffer + static_cast<std::size_t>(count) * order.code_bytes();
-  order.unpack(bytes + (keys ? layout.key_codes(0) : layout.value_codes(0)), static_cast<int>(slot), count, buffer,
-               scales);
+  order.unpack(bytes + (keys ? layout.key_codes(0) : layout.value_codes(0)), static_cast<int>(slot), count,
+               buffer, scales);
   return {buffer, scales};
 }
 
 std::size_t canonical_buffer(const CacheState& cache) noexcept {
   std::size_t bytes = 0;
-  for (const HeadBlock& block : cache.blocks) bytes = std::max({bytes, block.keys->bytes(), block.values->bytes()});
+  for (const HeadBlock& block : cache.blocks)
+    bytes = std::max({bytes, block.keys->bytes(), block.values->bytes()});
   return bytes;
 }
 
-void pack_block(const HeadBlock& block, std::uint8_t* bytes) {
+void pack_block(const HeadBlock& block, const std::uint8_t* rows, std::uint8_t* packed) {
   const BlockLayout& layout = block.layout;
-  const std::vector<std::uint8_t> rows(bytes, bytes + layout.bytes());
-  const auto pack = [&](const BlockOrder& order, std::size_t codes, std::size_t scales) {
-    if (!order.in_rows()) order.pack(rows.data() + codes, rows.data() + scales, bytes + codes);
-  };
-  pack(*block.keys, layout.key_codes(0), layout.key_scales(0));
-  pack(*block.values, layout.value_codes(0), layout.value_scales(0));
+  if (block.keys->in_rows() && block.values->in_rows() && rows == packed) return;
+  const std::vector<std::uint8_t> copy(rows, rows + layout.bytes());
+  block.keys->pack(copy.data(), copy.data() + layout.key_scales(0), packed);
+  block.values->pack(copy.data() + layout.value_codes(0), copy.data() + layout.value_scales(0),
+                     packed + layout.value_codes(0));
 }
 
 void unpack_block(const HeadBlock& block, const std::uint8_t* packed, std::uint8_t* rows) {

@@ -23,8 +23,8 @@
 
 namespace veloxquant {
 
-// Where the block of a KV head stands in a page, and how its bytes are laid out: as canonical rows while it fills, in
-// block order once it is full. Both take the same bytes.
+// Where the block of a KV head stands in a page, and how its bytes are laid out: as canonical rows while it
+// fills, in block order once it is full. Both take the same bytes.
 struct HeadBlock {
   BlockLayout layout;
   std::size_t offset;
@@ -36,7 +36,8 @@ struct CacheRow {
   std::int64_t size = 0;
   std::int64_t recent_begin = 0;  // at least `sinks`; may lie beyond `size` while the row is that short
   PageList pages;
-  std::int64_t packed = 0;  // so many of the first pages are in block order: all full ones, after trim() one more
+  std::int64_t packed =
+      0;  // so many of the first pages are in block order: all full ones, after trim() one more
   PositionList positions;
   ExactTokens exact;
 };
@@ -46,7 +47,7 @@ struct CacheState {
   int layer = 0;
   LayerMethods methods;
   std::shared_ptr<ThreadPool> pool;
-  HeldVector<HeadBlock> blocks{};  // of a page, by head
+  HeldVector<HeadBlock> blocks{};                          // of a page, by head
   DType key_dtype = DType::f32, value_dtype = DType::f32;  // of the first append
   bool has_dtype = false;
   HeldVector<CacheRow> rows{};
@@ -85,15 +86,14 @@ struct CanonicalRows {
   const std::uint8_t* codes = nullptr;
   const std::uint8_t* scales = nullptr;
 };
-// Coded tokens [coded, coded + count) of a head, which lie in one page: where they are, or unpacked to `buffer`, which
-// holds a block of the head's keys or values.
-CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role, std::int64_t coded,
-                             int count, std::uint8_t* buffer);
+// Coded tokens [coded, coded + count) of a head, which lie in one page: where they are, or unpacked to
+// `buffer`, which holds a block of the head's keys or values.
+CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role,
+                             std::int64_t coded, int count, std::uint8_t* buffer);
 // Bytes of such a buffer for any head of the cache.
 std::size_t canonical_buffer(const CacheState& cache) noexcept;
-// Puts a full block of a head in block order, from canonical rows, and back. Both may throw bad_alloc before they
-// change anything.
-void pack_block(const HeadBlock& block, std::uint8_t* bytes);
+// A full block of a head in block order from canonical rows (`packed` may be `rows`), and back (it may not).
+void pack_block(const HeadBlock& block, const std::uint8_t* rows, std::uint8_t* packed);
 void unpack_block(const HeadBlock& block, const std::uint8_t* packed, std::uint8_t* rows);
 
 // Writes `lengths[b]` new tokens to row b; empty: all of them to every row.

@@ -29,9 +29,11 @@ HeldVector<HeadBlock> head_blocks(const LayerMethods& methods, int heads) {
                              {methods.values->code_bytes(h), methods.values->scale_bytes(h)});
     const auto order = [h](const VectorQuantizer& method, Role role) {
       const CodeSpec* spec = method.code_spec(h);
-      return spec != nullptr ? block_order(*spec, role) : row_order(method.code_bytes(h), method.scale_bytes(h));
+      return spec != nullptr ? block_order(*spec, role)
+                             : row_order(method.code_bytes(h), method.scale_bytes(h));
     };
-    blocks.push_back({layout, offset, order(*methods.keys, Role::keys), order(*methods.values, Role::values)});
+    blocks.push_back(
+        {layout, offset, order(*methods.keys, Role::keys), order(*methods.values, Role::values)});
     offset += layout.bytes();
   }
   return blocks;

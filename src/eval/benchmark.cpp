@@ -57,7 +57,8 @@ class Benchmark {
 
   // Passes for the sake of the clock alone. The unquantized run over window 0 is watched and cannot be timed.
   std::size_t extra_passes(const MethodRun& run) const {
-    const std::size_t timed = request_.windows.size() + request_.recall.size() - (&run == &reference_ ? 1 : 0);
+    const std::size_t timed =
+        request_.windows.size() + request_.recall.size() - (&run == &reference_ ? 1 : 0);
     const auto wanted = static_cast<std::size_t>(request_.runs);
     return wanted > timed ? wanted - timed : 0;
   }

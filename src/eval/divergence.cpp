@@ -138,9 +138,7 @@ void compare_rows(const float* reference, const float* logits, std::size_t rows,
   });
 }
 
-std::size_t argmax(const float* values, std::size_t count) {
-  return VELOX_DISPATCH(find_max)(values, count);
-}
+std::size_t argmax(const float* values, std::size_t count) { return VELOX_DISPATCH(find_max)(values, count); }
 
 }  // namespace veloxquant
 #endif

@@ -72,7 +72,8 @@ std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfi
                                                               std::shared_ptr<ThreadPool> pool) {
   const auto shared_config = std::make_shared<const KVCacheConfig>(config);
   const NoiseTokens noise(config.options(), std::min(chunk, tokens));
-  // The threads' stacks, and the memory in which an append works and which it frees again, are not the caches'.
+  // The threads' stacks, and the memory in which an append works and which it frees again, are not the
+  // caches'.
   append_noise(make_caches(shared_config, {}, pool), noise, std::min(chunk, tokens));
   const Caches caches = make_caches(shared_config, {}, pool);
   const auto resident_without_freed = [] {

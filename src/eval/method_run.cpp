@@ -64,11 +64,8 @@ void MethodRun::add_encode(std::size_t tokens, double seconds) {
 
 std::uint64_t MethodRun::token_bytes() const {
   std::uint64_t bytes = 0;
-  for (const LayerMethods& layer : layers_) {
-    for (const VectorQuantizer* method : {layer.keys.get(), layer.values.get()})
-      bytes += method->code_bytes() + method->scale_bytes();
-  }
-  return bytes * static_cast<std::uint64_t>(config_->options().kv_heads);
+  for (const LayerMethods& layer : layers_) bytes += layer.token_bytes(config_->options().kv_heads);
+  return bytes;
 }
 
 void MethodRun::set_filled(const Caches& caches) {

@@ -148,9 +148,7 @@ void round_to_bf16(const float* x, std::size_t count, bf16* out) {
   VELOX_DISPATCH(round_rows)(x, count, out);
 }
 
-void widen_bf16(const bf16* x, std::size_t count, float* out) {
-  VELOX_DISPATCH(widen_rows)(x, count, out);
-}
+void widen_bf16(const bf16* x, std::size_t count, float* out) { VELOX_DISPATCH(widen_rows)(x, count, out); }
 
 }  // namespace veloxquant
 #endif  // HWY_ONCE

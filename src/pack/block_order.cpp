@@ -17,7 +17,8 @@ class RowOrder final : public BlockOrder {
 
   void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {
     if (code_bytes() > 0) std::memcpy(block, codes, kBlockTokens * code_bytes());
-    if (scale_bytes() > 0) std::memcpy(block + kBlockTokens * code_bytes(), scales, kBlockTokens * scale_bytes());
+    if (scale_bytes() > 0)
+      std::memcpy(block + kBlockTokens * code_bytes(), scales, kBlockTokens * scale_bytes());
   }
   void unpack(const std::uint8_t* block, int first, int count, std::uint8_t* codes,
               std::uint8_t* scales) const override {
@@ -26,7 +27,8 @@ class RowOrder final : public BlockOrder {
                   static_cast<std::size_t>(count) * code_bytes());
     }
     if (scale_bytes() > 0) {
-      std::memcpy(scales, block + kBlockTokens * code_bytes() + static_cast<std::size_t>(first) * scale_bytes(),
+      std::memcpy(scales,
+                  block + kBlockTokens * code_bytes() + static_cast<std::size_t>(first) * scale_bytes(),
                   static_cast<std::size_t>(count) * scale_bytes());
     }
   }
@@ -56,7 +58,8 @@ void BlockOrder::unpack_scales(const std::uint8_t* block, int first, int count,
 std::unique_ptr<const BlockOrder> block_order(const CodeSpec& spec, Role role) {
   if (spec.kind == CodeKind::scalar && has_plane_order(spec.head_dim)) return plane_order(spec, role);
   if (has_group_order(spec)) return plane_order(spec, role);
-  if (spec.kind == CodeKind::trellis && has_word_order(spec.head_dim, spec.bits, role)) return word_order(spec, role);
+  if (spec.kind == CodeKind::trellis && has_word_order(spec.head_dim, spec.bits, role))
+    return word_order(spec, role);
   if (spec.kind == CodeKind::mixed) return mixed_order(spec, role);
   return row_order(spec.code_bytes(), spec.scale_bytes());
 }

@@ -1,13 +1,15 @@
-// Block order: how the codes and scales of 64 vectors (keys or values of 64 tokens of one KV head) lie in a page.
+// Block order: how the codes and scales of 64 vectors (keys or values of 64 tokens of one KV head) lie in a
+// page.
 //
-// A full block is read by kernels, so its bits stand in the order in which vector registers want them; the bits are
-// those of the canonical rows (CodeSpec draws them), only their places differ. So 64 vectors take the same bytes in
-// both orders, 64 (code_bytes + scale_bytes): first all codes, then all scales, each section a multiple of 64 bytes.
-// A code that no kernel reads in another order stands as its canonical rows, one after the other (row order).
+// A full block is read by kernels, so its bits stand in the order in which vector registers want them; the
+// bits are those of the canonical rows (CodeSpec draws them), only their places differ. So 64 vectors take
+// the same bytes in both orders, 64 (code_bytes + scale_bytes): first all codes, then all scales, each
+// section a multiple of 64 bytes. A code that no kernel reads in another order stands as its canonical rows,
+// one after the other (row order).
 //
-// plane_order.hpp draws the order of scalar, affine and integer codes, word_order.hpp that of trellis codes. Their
-// scales stand number by number, the first ones of all 64 vectors, then the second ones; in row order they stand vector
-// by vector.
+// plane_order.hpp draws the order of scalar, affine and integer codes, word_order.hpp that of trellis codes.
+// Their scales stand number by number, the first ones of all 64 vectors, then the second ones; in row order
+// they stand vector by vector.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Order of mixed codes: run by run, the codes of 64 vectors each in the order of its own code, then the scales.
+// Order of mixed codes: run by run, the codes of 64 vectors each in the order of its own code, then the
+// scales.
 //
 //     bytes   0                    64 r0                 64 (r0 + r1)            64 code_bytes
 //             run 0 of 64 vectors  run 1 of 64 vectors   ...                     scales

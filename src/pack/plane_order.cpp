@@ -30,8 +30,8 @@ void for_each_plane(int bits, const Visit& visit) {
 
 constexpr std::uint64_t every_byte(unsigned value) noexcept { return value * 0x0101010101010101u; }
 
-// Registers of a unit of lines, in the order in which their fields follow each other: register k of a plane of p bits
-// is field k % (8 / p) of line k / (8 / p).
+// Registers of a unit of lines, in the order in which their fields follow each other: register k of a plane
+// of p bits is field k % (8 / p) of line k / (8 / p).
 void put_register(const Register& codes, int bits, int k, int registers, std::uint8_t* unit) noexcept {
   for_each_plane(bits, [&](int shift, int width) {
     const int fields = 8 / width;

@@ -53,7 +53,8 @@ class WordOrder final : public BlockOrder {
     const std::size_t words = code_bytes() / Words::kBytes;
     for (int t = 0; t < count; ++t, rows += code_bytes()) {
       for (std::size_t w = 0; w < words; ++w) {
-        move_word<Words::kBytes, ToBlock>(block, Words::place(w, words, static_cast<std::size_t>(first + t)), rows, w);
+        move_word<Words::kBytes, ToBlock>(block, Words::place(w, words, static_cast<std::size_t>(first + t)),
+                                          rows, w);
       }
     }
   }

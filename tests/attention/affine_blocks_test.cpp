@@ -32,7 +32,9 @@ std::vector<GroupCode> group_codes(int head_dim) {
   return codes;
 }
 
-bool has_kernels() { return find_key_kernel(make_integer_code(8, 128)->spec(), Arithmetic::fast).scores != nullptr; }
+bool has_kernels() {
+  return find_key_kernel(make_integer_code(8, 128)->spec(), Arithmetic::fast).scores != nullptr;
+}
 
 // 15-bit queries and weights: 2^-15 / sqrt(3) of the largest, against a typical size.
 constexpr double kSmall = 1e-7;
@@ -110,7 +112,8 @@ TEST(AffineBlocks, SumsFollowTheDefinition) {
         const std::vector<float> step(8, 1.0f);
         auto* got = reinterpret_cast<float*>(sums.data());
         std::fill(got, got + 8 * dims, 1.0f);
-        kernel.add(kernel, {.f32 = weight, .step = step.data()}, rows, side.packed.data(), side.packed.data(), got);
+        kernel.add(kernel, {.f32 = weight, .step = step.data()}, rows, side.packed.data(), side.packed.data(),
+                   got);
         double error = 0, size = 0;
         for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
           for (std::size_t c = 0; c < static_cast<std::size_t>(dims); ++c) {
@@ -132,7 +135,8 @@ TEST(AffineBlocks, ErrorIsSmallBesideThatOfTheCodes) {
   std::mt19937 random(4);
   for (const auto& [code, name] : group_codes(128)) {
     for (const float sharpness : {1.0f, 4.0f}) {
-      EXPECT_LT(test::error_share(*code, *code, 4, 8, sharpness, random), 0.02) << name << ", queries of size " << sharpness;
+      EXPECT_LT(test::error_share(*code, *code, 4, 8, sharpness, random), 0.02)
+          << name << ", queries of size " << sharpness;
     }
   }
 }

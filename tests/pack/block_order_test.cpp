@@ -20,7 +20,8 @@ struct AlignedBlock {
   std::uint8_t* data;
 };
 
-// A code's bits by the picture of plane_order.hpp: plane by plane, from the byte and field where it says they are.
+// A code's bits by the picture of plane_order.hpp: plane by plane, from the byte and field where it says they
+// are.
 unsigned drawn_code(const std::uint8_t* block, int bits, Role role, int token, int dim) {
   const bool keys = role == Role::keys;
   const int unit_dims = keys ? 8 : 16;
@@ -45,7 +46,8 @@ TEST(BlockOrder, PlanesAreAsDrawn) {
   for (int bits = 1; bits <= 8; ++bits) {
     for (int head_dim : {16, 80, 128}) {
       const CodeSpec spec = make_spec({CodeKind::scalar, bits, 0}, head_dim);
-      const std::vector<std::uint8_t> codes = random_codes(spec, 64, random), scales = random_scales(spec, 64, random);
+      const std::vector<std::uint8_t> codes = random_codes(spec, 64, random),
+                                      scales = random_scales(spec, 64, random);
       for (Role role : {Role::keys, Role::values}) {
         const auto order = block_order(spec, role);
         AlignedBlock block(order->bytes());
@@ -69,7 +71,8 @@ TEST(BlockOrder, EveryCodeComesBackWhole) {
     for (int head_dim : {18, 64, 80, 96, 112, 128, 192, 256}) {
       if (!exists(code, head_dim)) continue;
       const CodeSpec spec = make_spec(code, head_dim);
-      const std::vector<std::uint8_t> codes = random_codes(spec, 64, random), scales = random_scales(spec, 64, random);
+      const std::vector<std::uint8_t> codes = random_codes(spec, 64, random),
+                                      scales = random_scales(spec, 64, random);
       for (Role role : {Role::keys, Role::values}) {
         const auto order = block_order(spec, role);
         EXPECT_EQ(order->bytes(), 64 * (spec.code_bytes() + spec.scale_bytes()));

@@ -1,8 +1,9 @@
 // Arithmetic of attention on packed codes.
 //
-// `fast`: where the CPU level has integer kernels for a code, decoding rounds queries, tables and weights to 8 bits; the
-// squared error this adds to the output is at most 2 % of what the code itself loses (tests hold it to that).
-// `precise`: fp32 throughout. The environment variable VELOXQUANT_ARITHMETIC chooses, and so does set_arithmetic().
+// `fast`: where the CPU level has integer kernels for a code, decoding rounds queries, tables and weights to
+// 8 bits; the squared error this adds to the output is at most 2 % of what the code itself loses (tests hold
+// it to that). `precise`: fp32 throughout. The environment variable VELOXQUANT_ARITHMETIC chooses, and so
+// does set_arithmetic().
 #pragma once
 
 #include <cstdint>
