@@ -22,11 +22,13 @@ void spread_rows(float* tile, int count, int head_dim, std::size_t stride) {
 TileReader::TileReader(const TileDecoder& decoder, int head_dim)
     : decoder_(&decoder),
       head_dim_(head_dim),
-      code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes(decoder.head) : decoder.spec.code_bytes()),
-      scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes(decoder.head) : decoder.spec.scale_bytes()) {}
+      code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes(decoder.head)
+                                    : decoder.spec.code_bytes()),
+      scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes(decoder.head)
+                                     : decoder.spec.scale_bytes()) {}
 
-void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count, float* tile,
-                      const TokenPlace* places) const {
+void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count,
+                      float* tile, const TokenPlace* places) const {
   skip(codes, scales, first);
   if (const VectorQuantizer* quantizer = decoder_->quantizer) {
     quantizer->decode_rows_at(codes, scales, places != nullptr ? places + first : nullptr,

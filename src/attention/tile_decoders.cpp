@@ -182,7 +182,9 @@ void decode_trellis(const TileDecoder& self, const std::uint8_t* codes, const st
 class RowScales {
  public:
   HWY_INLINE RowScales(const CodeSpec& spec, const std::uint8_t* scales, int count)
-      : scales_(scales), per_row_(spec.scale_bytes() / 2), left_(per_row_ * static_cast<std::size_t>(count)) {}
+      : scales_(scales),
+        per_row_(spec.scale_bytes() / 2),
+        left_(per_row_ * static_cast<std::size_t>(count)) {}
 
   // The scales of the next row.
   HWY_INLINE const float* next() {

@@ -96,31 +96,43 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   return input;
 }
 
-// The pages that an append writes to, in one row. A last page that is partly filled and not shared is written
-// in place, behind what is read; every other page is in `fresh` until it is published.
+// The pages that an append writes to, in one row. A last page that is partly filled, in row order and not shared is
+// written in place, behind what is read; every other page is in `fresh` until it is published. A page that is full
+// then is packed where it is if it is fresh; of one in place, which may be read until then, the packed blocks wait in
+// `filled`.
 struct StagedPages {
   std::size_t begin;                   // index in the row's list of targets[0]
   std::vector<std::uint8_t*> targets;  // of pages begin, begin + 1, ... of the row
   PageList fresh;                      // in the order of the targets
+  HeldVector<std::uint8_t> filled;     // targets[0] in block order, if it is in place and gets full
 };
 
 StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64_t length) {
   const std::int64_t coded = cache.coded(row.size), coded_after = cache.coded(row.size + length);
   StagedPages staged{.begin = static_cast<std::size_t>(coded / kPageTokens),
                      .targets = {},
-                     .fresh = PageList(cache.page_bytes())};
+                     .fresh = PageList(cache.page_bytes()),
+                     .filled = {}};
   if (coded == coded_after) return staged;
   const auto end = static_cast<std::size_t>(pages_for(coded_after));
   for (std::size_t i = staged.begin; i < end; ++i) {
     const bool exists = i < row.pages.size();
-    const bool in_place = exists && !row.pages.shared(i);
-    staged.targets.push_back(in_place ? row.pages[i]
-                                      : staged.fresh.add_for(row.pages, i, exists ? row.pages[i] : nullptr));
+    const auto page = static_cast<std::int64_t>(i);
+    const bool packed = page < row.packed;
+    const bool in_place = exists && !row.pages.shared(i) && !packed;
+    staged.targets.push_back(
+        in_place ? row.pages[i]
+                 : staged.fresh.add_for(row.pages, i, exists && !packed ? row.pages[i] : nullptr));
+    if (in_place && page < coded_after / kPageTokens) staged.filled.resize(cache.page_bytes());
+    if (!packed) continue;
+    for (const HeadBlock& block : cache.blocks)
+      unpack_block(block, row.pages[i] + block.offset, staged.targets.back() + block.offset);
   }
   return staged;
 }
 
 void publish_pages(PageList& pages, StagedPages& staged) noexcept {
+  if (!staged.filled.empty()) std::memcpy(staged.targets[0], staged.filled.data(), staged.filled.size());
   std::size_t next = 0;
   for (std::size_t i = 0; i < staged.targets.size(); ++i) {
     const std::size_t index = staged.begin + i;
@@ -138,10 +150,11 @@ struct CodingItem {
   std::int64_t token;
   int slot, count;
   std::uint8_t* block;
+  std::uint8_t* packed;  // where the block goes in block order once it is full
 };
 
 std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& input,
-                                     std::span<const StagedPages> staged) {
+                                     std::span<StagedPages> staged) {
   std::vector<CodingItem> items;
   const int heads = cache.options().kv_heads;
   for (std::size_t b = 0; b < staged.size(); ++b) {
@@ -152,8 +165,10 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
       const auto count =
           static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
       for (int h = 0; h < heads; ++h) {
-        items.push_back(
-            {static_cast<int>(b), h, token, slot, count, staged[b].targets[target] + cache.block_offset(h)});
+        std::uint8_t* block = staged[b].targets[target] + cache.block_offset(h);
+        const bool apart = target == 0 && !staged[b].filled.empty();
+        items.push_back({static_cast<int>(b), h, token, slot, count, block,
+                         apart ? staged[b].filled.data() + cache.block_offset(h) : block});
       }
       token += count;
     }
@@ -185,6 +200,8 @@ void code(const CacheState& cache, const NewTokens& input, const CodingItem& ite
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
                                     item.block + layout.value_codes(slot),
                                     item.block + layout.value_scales(slot));
+  if (item.slot + item.count == kPageTokens)
+    pack_block(cache.blocks[static_cast<std::size_t>(item.head)], item.block, item.packed);
 }
 
 // Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.
@@ -240,6 +257,7 @@ void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
     CacheRow& row = cache.rows[b];
     row.recent_begin = std::max(row.recent_begin, row.size + input.lengths[b] - cache.options().recent);
     publish_pages(row.pages, staged[b]);
+    row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
     publish_exact(cache, row, static_cast<int>(b), input);
     row.positions.append(row.size, input.positions[b]);
     row.size += input.lengths[b];

@@ -20,6 +20,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "attention/attend.hpp"
+#include "attention/attend_blocks.hpp"
 #include "cache/attend_plan.hpp"
 #include "cache/cache_state.hpp"
 #include "core/input.hpp"
@@ -28,12 +29,14 @@ namespace veloxquant {
 namespace {
 
 constexpr const char* kOperation = "attend";
-constexpr std::size_t kRunsAtOnce = 64;  // bounds the list of runs whatever the history's length
+// Bounds the list of runs, and what is unpacked of them at a time, whatever the history's length.
+constexpr std::size_t kRunsAtOnce = 8;
 
 // Working memory of a thread, kept between calls so that decoding does not allocate.
 struct ThreadScratch {
   AttendScratch kernel, tile, merge, shared;
   std::vector<TokenPlace> places;  // of the runs at hand, for keys whose method has frames
+  std::vector<std::uint8_t> rows;  // of the runs at hand, of blocks that are not read as they are
 };
 thread_local ThreadScratch scratch;
 
@@ -45,8 +48,12 @@ class CodedSide {
     if (in_code_space_) decoder_ = tile_decoder(*method.code_spec());
   }
   TileDecoder decoder(int head) const { return in_code_space_ ? decoder_ : tile_decoder(*method_, head); }
+  // What block kernels may read; null when there is none.
+  const CodeSpec* code() const { return in_code_space_ ? method_->code_spec() : nullptr; }
   // Null when what the kernels see is not transformed, or not centred.
-  const RowTransform* transform(int head) const { return in_code_space_ ? method_->transform(head) : nullptr; }
+  const RowTransform* transform(int head) const {
+    return in_code_space_ ? method_->transform(head) : nullptr;
+  }
   const float* centre(int head) const { return in_code_space_ ? method_->centre(head) : nullptr; }
 
  private:
@@ -107,6 +114,9 @@ class Attention {
         group_(static_cast<int>(queries_.dim(1)) / cache.options().kv_heads),
         keys_(*cache.methods.keys),
         values_(*cache.methods.values),
+        key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), arithmetic()) : KeyKernel{}),
+        value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), arithmetic())
+                                                : ValueKernel{}),
         exact_(tile_decoder(
             CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),
         plan_(plan_attention(cache, lengths_, group_, mask)) {}
@@ -198,19 +208,58 @@ class Attention {
         .scale = scale_,
         .begin = memory.begin,
         .end = memory.end};
+    const AttendPartial sum = memory.partial(part - tile.coded_begin);
+    HistoryRange range = plan_.parts[part].range;
+    bool first = true;
+    if (coded && tile.rows <= kKernelRows && key_kernel_.scores != nullptr && value_kernel_.add != nullptr) {
+      const std::int64_t blocks_end = std::min(range.end, blocks_end_of(tile));
+      if (range.begin < blocks_end) {
+        attend_packed(tile, {range.begin, blocks_end}, query, sum);
+        first = false;
+        range.begin = blocks_end;
+      }
+    }
+    attend_tiles(tile, range, coded, first, query, sum);
+  }
+
+  // The history index behind the last token of a row's packed blocks.
+  std::int64_t blocks_end_of(const AttendTile& tile) const {
+    const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
+    return cache_.options().sinks + row.packed * kPageTokens;
+  }
+
+  // Packed blocks as they are. `range` begins with a block.
+  void attend_packed(const AttendTile& tile, HistoryRange range, AttendQuery query,
+                     const AttendPartial& sum) const {
+    const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
+    const HeadBlock& block = cache_.blocks[static_cast<std::size_t>(tile.head)];
+    // The last block may hold more tokens than are read as codes.
+    std::array<std::int64_t, kKernelRows> ends;
+    for (int r = 0; r < tile.rows; ++r) ends[static_cast<std::size_t>(r)] = std::min(query.end[r], range.end);
+    query.end = ends.data();
+    const std::int64_t page = cache_.coded(range.begin) / kPageTokens;
+    attend_blocks(key_kernel_, value_kernel_,
+                  {.pages = row.pages.data() + page,
+                   .keys = block.offset + block.layout.key_codes(0),
+                   .values = block.offset + block.layout.value_codes(0),
+                   .count = static_cast<int>(pages_for(range.end - range.begin)),
+                   .first = range.begin},
+                  query, sum, scratch.kernel);
+  }
+
+  // Everything else, decoded tile by tile. `first`: `sum` holds nothing yet.
+  void attend_tiles(const AttendTile& tile, HistoryRange range, bool coded, bool first,
+                    const AttendQuery& query, const AttendPartial& sum) const {
     const TileDecoder keys = coded ? keys_.decoder(tile.head) : exact_;
     const TileDecoder values = coded ? values_.decoder(tile.head) : exact_;
-    const AttendPartial sum = memory.partial(part - tile.coded_begin);
-
-    const HistoryRange range = plan_.parts[part].range;
     std::array<TokenRun, kRunsAtOnce> runs;
     const bool placed = coded && cache_.methods.keys->frame() > 0;
     if (placed) scratch.places.resize(kRunsAtOnce * kPageTokens);
-    for (std::int64_t token = range.begin; token < range.end;) {
-      const bool first = token == range.begin;
+    if (coded) scratch.rows.resize(2 * kRunsAtOnce * canonical_buffer(cache_));
+    for (std::int64_t token = range.begin; token < range.end; first = false) {
       std::size_t count = 0;
       for (; count < runs.size() && token < range.end; ++count) {
-        runs[count] = coded ? coded_run(tile, token, range.end) : exact_run(tile, token, range.end);
+        runs[count] = coded ? coded_run(tile, token, range.end, count) : exact_run(tile, token, range.end);
         if (placed) runs[count].key_places = find_places(tile, runs[count], count);
         token += runs[count].count;
       }
@@ -231,18 +280,22 @@ class Attention {
     return places;
   }
 
-  TokenRun coded_run(const AttendTile& tile, std::int64_t token, std::int64_t end) const {
-    const BlockLayout& layout = cache_.layout(tile.head);
+  // `index`: of the run among those at hand.
+  TokenRun coded_run(const AttendTile& tile, std::int64_t token, std::int64_t end, std::size_t index) const {
+    const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
     const std::int64_t coded = cache_.coded(token);
-    const auto slot = static_cast<std::size_t>(coded % kPageTokens);
-    const std::uint8_t* block =
-        cache_.block(cache_.rows[static_cast<std::size_t>(tile.row)].pages, coded, tile.head);
-    return {.key_codes = block + layout.key_codes(slot),
-            .key_scales = block + layout.key_scales(slot),
-            .value_codes = block + layout.value_codes(slot),
-            .value_scales = block + layout.value_scales(slot),
+    const auto count = static_cast<int>(std::min(end - token, kPageTokens - coded % kPageTokens));
+    const std::size_t bytes = canonical_buffer(cache_);
+    std::uint8_t* buffer = scratch.rows.data() + 2 * index * bytes;
+    const CanonicalRows keys = canonical_rows(cache_, row, tile.head, Role::keys, coded, count, buffer);
+    const CanonicalRows values =
+        canonical_rows(cache_, row, tile.head, Role::values, coded, count, buffer + bytes);
+    return {.key_codes = keys.codes,
+            .key_scales = keys.scales,
+            .value_codes = values.codes,
+            .value_scales = values.scales,
             .first = token,
-            .count = static_cast<int>(std::min(end - token, kPageTokens - static_cast<std::int64_t>(slot)))};
+            .count = count};
   }
 
   TokenRun exact_run(const AttendTile& tile, std::int64_t token, std::int64_t end) const {
@@ -313,6 +366,8 @@ class Attention {
   AttentionMask mask_;
   int head_dim_, group_;
   CodedSide keys_, values_;
+  KeyKernel key_kernel_;
+  ValueKernel value_kernel_;
   TileDecoder exact_;
   AttendPlan plan_;
   Tensor out_;

@@ -19,13 +19,16 @@
 #include "cache/position_list.hpp"
 #include "cache/token_places.hpp"
 #include "pack/block_layout.hpp"
+#include "pack/block_order.hpp"
 
 namespace veloxquant {
 
-// Where the block of a KV head stands in a page, and how its bytes are laid out.
+// Where the block of a KV head stands in a page, and how its bytes are laid out: as canonical rows while it
+// fills, in block order once it is full. Both take the same bytes.
 struct HeadBlock {
   BlockLayout layout;
   std::size_t offset;
+  std::shared_ptr<const BlockOrder> keys, values;
 };
 
 // One row of the batch.
@@ -33,6 +36,8 @@ struct CacheRow {
   std::int64_t size = 0;
   std::int64_t recent_begin = 0;  // at least `sinks`; may lie beyond `size` while the row is that short
   PageList pages;
+  std::int64_t packed =
+      0;  // so many of the first pages are in block order: all full ones, after trim() one more
   PositionList positions;
   ExactTokens exact;
 };
@@ -42,7 +47,7 @@ struct CacheState {
   int layer = 0;
   LayerMethods methods;
   std::shared_ptr<ThreadPool> pool;
-  HeldVector<HeadBlock> blocks{};  // of a page, by head
+  HeldVector<HeadBlock> blocks{};                          // of a page, by head
   DType key_dtype = DType::f32, value_dtype = DType::f32;  // of the first append
   bool has_dtype = false;
   HeldVector<CacheRow> rows{};
@@ -53,6 +58,7 @@ struct CacheState {
     return {.size = 0,
             .recent_begin = o.sinks,
             .pages = PageList(page_bytes()),
+            .packed = 0,
             .positions = {},
             .exact = ExactTokens(o.kv_heads, o.head_dim, o.sinks, o.recent)};
   }
@@ -74,6 +80,21 @@ struct CacheState {
     return pages[static_cast<std::size_t>(coded / kPageTokens)] + block_offset(head);
   }
 };
+
+// Coded vectors as canonical rows.
+struct CanonicalRows {
+  const std::uint8_t* codes = nullptr;
+  const std::uint8_t* scales = nullptr;
+};
+// Coded tokens [coded, coded + count) of a head, which lie in one page: where they are, or unpacked to
+// `buffer`, which holds a block of the head's keys or values.
+CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int head, Role role,
+                             std::int64_t coded, int count, std::uint8_t* buffer);
+// Bytes of such a buffer for any head of the cache.
+std::size_t canonical_buffer(const CacheState& cache) noexcept;
+// A full block of a head in block order from canonical rows (`packed` may be `rows`), and back (it may not).
+void pack_block(const HeadBlock& block, const std::uint8_t* rows, std::uint8_t* packed);
+void unpack_block(const HeadBlock& block, const std::uint8_t* packed, std::uint8_t* rows);
 
 // Writes `lengths[b]` new tokens to row b; empty: all of them to every row.
 void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,

@@ -27,18 +27,16 @@ void decode(const CacheState& cache, const DecodingItem& item, Role role, float*
     return;
   }
   const std::int64_t coded = cache.coded(item.begin);
-  const auto slot = static_cast<std::size_t>(coded % kPageTokens);
   const auto count = static_cast<std::size_t>(item.end - item.begin);
-  const std::uint8_t* block = cache.block(row.pages, coded, item.head);
-  const BlockLayout& layout = cache.layout(item.head);
+  std::vector<std::uint8_t> buffer(canonical_buffer(cache));
+  const CanonicalRows rows =
+      canonical_rows(cache, row, item.head, role, coded, static_cast<int>(count), buffer.data());
   if (role == Role::keys) {
     std::array<TokenPlace, kPageTokens> places;
     if (cache.methods.keys->frame() > 0) cache.key_places(row, coded, {places.data(), count});
-    cache.methods.keys->decode_rows_at(block + layout.key_codes(slot), block + layout.key_scales(slot),
-                                       places.data(), count, item.head, out);
+    cache.methods.keys->decode_rows_at(rows.codes, rows.scales, places.data(), count, item.head, out);
   } else {
-    cache.methods.values->decode_rows(block + layout.value_codes(slot), block + layout.value_scales(slot),
-                                      count, item.head, out);
+    cache.methods.values->decode_rows(rows.codes, rows.scales, count, item.head, out);
   }
 }
 

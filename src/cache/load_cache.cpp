@@ -152,6 +152,13 @@ class CacheReader {
         }
       }
     }
+    row.packed = counts.coded / kPageTokens;
+    for (std::int64_t page = 0; page < row.packed; ++page) {
+      for (int h = 0; h < heads; ++h) {
+        std::uint8_t* block = cache_.block(row.pages, page * kPageTokens, h);
+        pack_block(cache_.blocks[static_cast<std::size_t>(h)], block, block);
+      }
+    }
   }
 
   void read_exact(std::size_t b, CacheRow& row, const RowCounts& counts) {

@@ -27,7 +27,13 @@ HeldVector<HeadBlock> head_blocks(const LayerMethods& methods, int heads) {
   for (int h = 0; h < heads; ++h) {
     const BlockLayout layout({methods.keys->code_bytes(h), methods.keys->scale_bytes(h)},
                              {methods.values->code_bytes(h), methods.values->scale_bytes(h)});
-    blocks.push_back({layout, offset});
+    const auto order = [h](const VectorQuantizer& method, Role role) {
+      const CodeSpec* spec = method.code_spec(h);
+      return spec != nullptr ? block_order(*spec, role)
+                             : row_order(method.code_bytes(h), method.scale_bytes(h));
+    };
+    blocks.push_back(
+        {layout, offset, order(*methods.keys, Role::keys), order(*methods.values, Role::values)});
     offset += layout.bytes();
   }
   return blocks;
@@ -151,6 +157,7 @@ void PackedKVCache::trim(std::int64_t count) {
     row.size -= count;
     row.recent_begin = std::max(state_->options().sinks, std::min(row.recent_begin, row.size));
     row.pages.truncate(static_cast<std::size_t>(pages_for(state_->coded(row.size))));
+    row.packed = std::min(row.packed, static_cast<std::int64_t>(row.pages.size()));
     row.positions.truncate(row.size);
   }
 }

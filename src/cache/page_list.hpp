@@ -31,6 +31,8 @@ class PageList {
 
   std::size_t size() const noexcept { return pages_.size(); }
   std::uint8_t* operator[](std::size_t index) const noexcept { return pages_[index]; }
+  // The addresses of the pages, one after the other.
+  const std::uint8_t* const* data() const noexcept { return pages_.data(); }
   // Held by more than one list.
   bool shared(std::size_t index) const noexcept;
   // Bytes of the pages and of the list.

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <vector>
 #include <veloxquant/io/safetensors.hpp>
 
 #include "cache/cache_file.hpp"
@@ -20,12 +21,13 @@ Tensor codes_of(const CacheState& cache, const CacheRow& row, const CodeSection&
   const int heads = cache.options().kv_heads;
   const Tensor tensor = Tensor::empty(section_shape(cache, section, coded), DType::u8);
   auto* to = tensor.data<std::uint8_t>();
+  std::vector<std::uint8_t> buffer(canonical_buffer(cache));
   for (int h = 0; h < heads; ++h) {
-    const BlockLayout& layout = cache.layout(h);
     for (std::int64_t first = 0; first < coded; first += kPageTokens) {
-      const std::size_t bytes = static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, coded - first)) *
-                                section.bytes(layout);
-      std::memcpy(to, cache.block(row.pages, first, h) + (layout.*section.offset)(0), bytes);
+      const auto count = static_cast<int>(std::min<std::int64_t>(kPageTokens, coded - first));
+      const CanonicalRows rows = canonical_rows(cache, row, h, section.role(), first, count, buffer.data());
+      const std::size_t bytes = static_cast<std::size_t>(count) * section.bytes(cache.layout(h));
+      if (bytes > 0) std::memcpy(to, section.part == &VectorBytes::codes ? rows.codes : rows.scales, bytes);
       to += bytes;
     }
   }
@@ -100,18 +102,16 @@ Shape section_shape(const CacheState& cache, const CodeSection& section, std::in
 Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role) {
   const KVCacheOptions& o = cache.options();
   const Tensor rows = Tensor::empty({o.kv_heads, 1, o.head_dim}, DType::f32);
+  std::vector<std::uint8_t> buffer(canonical_buffer(cache));
   for (int h = 0; h < o.kv_heads; ++h) {
-    const BlockLayout& layout = cache.layout(h);
-    const std::uint8_t* block = cache.block(row.pages, 0, h);
+    const CanonicalRows first = canonical_rows(cache, row, h, role, 0, 1, buffer.data());
     float* to = rows.data<float>() + std::ptrdiff_t{h} * o.head_dim;
     if (role == Role::keys) {
       TokenPlace place;
       if (cache.methods.keys->frame() > 0) cache.key_places(row, 0, {&place, 1});
-      cache.methods.keys->decode_rows_at(block + layout.key_codes(0), block + layout.key_scales(0), &place, 1,
-                                         h, to);
+      cache.methods.keys->decode_rows_at(first.codes, first.scales, &place, 1, h, to);
     } else {
-      cache.methods.values->decode_rows(block + layout.value_codes(0), block + layout.value_scales(0), 1, h,
-                                        to);
+      cache.methods.values->decode_rows(first.codes, first.scales, 1, h, to);
     }
   }
   return rows;

@@ -8,8 +8,9 @@
 //     64 (kc + ks + vc)      64 x vs          scales of the values   token 0 | token 1 | ... | token 63
 //     64 (kc + ks + vc + vs)                  end
 //
-// kc, ks, vc and vs are the bytes that the codes and the scales of one key and of one value take. Inside a
-// section the vectors stand in token order, each in canonical order (CodeSpec draws the bytes), without gaps.
+// kc, ks, vc and vs are the bytes that the codes and the scales of one key and of one value take. While a page
+// fills, the vectors of a section stand in token order, each in canonical order (CodeSpec draws the bytes), without
+// gaps, as drawn; once all 64 tokens are there, the sections hold the same bits in block order (block_order.hpp).
 // A page begins at a multiple of 64 bytes; as 64 tokens of any whole number of bytes are a multiple of 64
 // too, so does every block and every section.
 //

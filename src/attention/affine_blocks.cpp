@@ -1,0 +1,54 @@
+#include "attention/affine_blocks.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "attention/block_rows.hpp"
+#include "pack/plane_order.hpp"
+
+namespace veloxquant {
+
+void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             group = static_cast<std::size_t>(self.spec.group);
+  const auto width = static_cast<std::size_t>(kernel_row_width(rows));
+  auto& head = *reinterpret_cast<AffineQueryHead*>(prepared);
+  auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(AffineQueryHead));
+  std::int8_t* low = high + dims * width;
+  std::memset(prepared, 0, sizeof(AffineQueryHead) + 2 * dims * width);
+  for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+    const float* query = queries + r * dims;
+    float largest = 0;
+    for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
+    if (!(largest > 1e-30f)) continue;
+    constexpr float kTop = 127.0f * 256.0f;
+    const float inverse = kTop / largest;
+    head.step[r] = largest / kTop;
+    for (std::size_t c = 0; c < dims; ++c) {
+      const int whole = static_cast<int>(std::nearbyint(query[c] * inverse)), upper = (whole + 128) >> 8;
+      const std::size_t at = (c / 4 * width + r) * 4 + c % 4;
+      high[at] = static_cast<std::int8_t>(upper);
+      low[at] = static_cast<std::int8_t>(whole - 256 * upper);
+      head.group_sum[c / group][r] += static_cast<float>(whole) * head.step[r];
+    }
+  }
+}
+
+KeyKernel affine_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
+  if (scores == nullptr || !has_group_order(spec)) return {};
+  const std::size_t bytes =
+      sizeof(AffineQueryHead) + static_cast<std::size_t>(2 * spec.head_dim * kKernelRows);
+  return {.prepare = prepare_affine_rows,
+          .scores = scores,
+          .spec = spec,
+          .prepared_bytes = (bytes + 63) / 64 * 64,
+          .tables = nullptr};
+}
+
+ValueKernel affine_values(const CodeSpec& spec, ValueKernel::Add add) {
+  if (add == nullptr || !has_group_order(spec)) return {};
+  return {.add = add, .form = WeightForm::f32, .spec = spec, .tables = nullptr};
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,26 @@
+// Attention of 1 to 8 query rows on packed blocks: scores by the key kernel, online softmax, sums by the
+// value kernel.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "attention/attend.hpp"
+#include "attention/block_kernels.hpp"
+
+namespace veloxquant {
+
+// Blocks of one KV head that follow each other in the history. Block i has its keys at pages[i] + keys and
+// its values at pages[i] + values.
+struct BlockRange {
+  const std::uint8_t* const* pages = nullptr;
+  std::size_t keys = 0, values = 0;
+  int count = 0;
+  std::int64_t first = 0;  // history index of the first token of block 0
+};
+
+// As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist.
+void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
+                   const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch);
+
+}  // namespace veloxquant

@@ -1,0 +1,61 @@
+// The choice of block kernels by code, arithmetic and CPU level.
+#include "attention/block_kernels.hpp"
+
+#include <veloxquant/core/cpu.hpp>
+
+#include "attention/affine_blocks.hpp"
+#include "attention/mixed_blocks.hpp"
+#include "attention/scalar_blocks.hpp"
+#include "attention/trellis_blocks.hpp"
+
+namespace veloxquant {
+namespace {
+
+enum class Level : std::uint8_t { other, avx2, avx512 };
+
+Level level_in_use() {
+  const std::string name = cpu_level();
+  if (name == "AVX3_DL") return Level::avx512;
+  if (name == "AVX3" || name == "AVX2") return Level::avx2;
+  return Level::other;
+}
+
+}  // namespace
+
+KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::precise) return {};
+  const bool avx512 = level_in_use() == Level::avx512;
+  switch (spec.kind) {
+    case CodeKind::scalar:
+      return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr);
+    case CodeKind::trellis:
+      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr);
+    case CodeKind::affine:
+    case CodeKind::integer:
+      return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
+    case CodeKind::mixed:
+      return mixed_keys(spec, arithmetic);
+    default:
+      return {};
+  }
+}
+
+ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::precise) return {};
+  const bool avx512 = level_in_use() == Level::avx512;
+  switch (spec.kind) {
+    case CodeKind::scalar:
+      return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr);
+    case CodeKind::trellis:
+      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr);
+    case CodeKind::affine:
+    case CodeKind::integer:
+      return affine_values(spec, avx512 ? affine_add_avx512(spec.bits) : nullptr);
+    case CodeKind::mixed:
+      return mixed_values(spec, arithmetic);
+    default:
+      return {};
+  }
+}
+
+}  // namespace veloxquant

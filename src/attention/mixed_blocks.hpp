@@ -1,0 +1,13 @@
+// Block kernels of mixed codes: the kernels of their runs, one after the other, each over its slice of the
+// coordinates and with its own step, so that a wide table does not cost the precision of a narrow one.
+#pragma once
+
+#include "attention/block_kernels.hpp"
+
+namespace veloxquant {
+
+// Without functions where a run has no kernel, or (values) where runs want weights of different forms.
+KeyKernel mixed_keys(const CodeSpec& spec, Arithmetic arithmetic);
+ValueKernel mixed_values(const CodeSpec& spec, Arithmetic arithmetic);
+
+}  // namespace veloxquant

@@ -1,0 +1,137 @@
+#include "attention/trellis_blocks.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <span>
+
+#include "attention/block_rows.hpp"
+#include "pack/word_order.hpp"
+
+namespace veloxquant {
+namespace {
+
+// The byte of a positive or negative value; odd about -1/2 wherever `value` is not a whole number of steps.
+float rounded(float value, float step) { return std::clamp(std::floor(value / step) + 128.0f, 0.0f, 255.0f); }
+
+// The dimensions of the bytes of the windows, in the order in which the key kernel comes to them.
+std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
+  std::vector<std::uint16_t> dims;
+  const int per_step = 4 * key_step_quads(bits);
+  for (int begin = 0; begin < head_dim; begin += per_step) {
+    for (int quad = 0; quad < per_step / 4; ++quad) {
+      for (int k = 0; k < 4; ++k)
+        dims.push_back(static_cast<std::uint16_t>(begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad)));
+    }
+  }
+  return dims;
+}
+
+// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them.
+std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
+  std::vector<std::uint16_t> dims;
+  const int lines = head_dim * bits / 128, per_step = 16 * value_step_lines(bits) / bits;
+  for (int line = 0; line < lines; line += value_step_lines(bits)) {
+    for (int pair = 0; pair < value_step_pairs(bits); ++pair) {
+      for (int lane = 0; lane < 16; ++lane) {
+        const int steps = (lane / 2 * lines + line) / value_step_lines(bits);
+        dims.push_back(static_cast<std::uint16_t>(per_step * steps + 2 * pair + lane % 2));
+      }
+    }
+  }
+  return dims;
+}
+
+KernelTables tables_of(const CodeSpec& spec, std::vector<std::uint16_t> dims) {
+  TrellisBytes table = round_trellis_table(spec);
+  table.dims = std::move(dims);
+  return std::make_shared<const TrellisBytes>(std::move(table));
+}
+
+}  // namespace
+
+bool has_odd_table(const CodeSpec& spec) {
+  const std::vector<float>& table = *spec.table;
+  for (std::size_t w = 0; w < 128; ++w) {
+    if (table[255 - w] != -table[w]) return false;
+  }
+  return true;
+}
+
+TrellisBytes round_trellis_table(const CodeSpec& spec) {
+  const std::span<const float> half(spec.table->data(), 128);
+  float largest = 0;
+  for (const float value : half) largest = std::max(largest, std::abs(value));
+  TrellisBytes best{};
+  double least = std::numeric_limits<double>::infinity();
+  for (int top = 4 * 140; top >= 4 * 96 && largest > 0; --top) {
+    const float step = 4.0f * largest / static_cast<float>(top);
+    double error = 0;
+    for (const float value : half) {
+      const double lost = static_cast<double>((rounded(value, step) - 127.5f) * step - value);
+      error += lost * lost;
+    }
+    if (error < least) {
+      least = error;
+      best.step = step;
+    }
+  }
+  for (std::size_t w = 0; w < 128 && best.step > 0; ++w)
+    best.bytes[w] = static_cast<std::uint8_t>(rounded(half[w], best.step));
+  return best;
+}
+
+void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+  const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             width = static_cast<std::size_t>(kernel_row_width(rows));
+  const bool wide = trellis_is_wide(self.spec.bits);
+  auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
+  auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
+  std::int8_t* low = high + dims * width;
+  std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * (wide ? 2 : 1));
+  for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+    const float* query = queries + r * dims;
+    float largest = 0;
+    for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
+    if (!(largest > 1e-30f)) continue;
+    const float top = wide ? 127.0f * 256.0f : 127.0f, inverse = top / largest;
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < dims; ++i) {
+      const int whole = static_cast<int>(std::nearbyint(query[table.dims[i]] * inverse));
+      const std::size_t at = (i / 4 * width + r) * 4 + i % 4;
+      const int upper = wide ? (whole + 128) >> 8 : whole;
+      high[at] = static_cast<std::int8_t>(upper);
+      if (wide) low[at] = static_cast<std::int8_t>(whole - 256 * upper);
+      sum += whole;
+    }
+    head.step[r] = largest / top * table.step;
+    head.bias[r] = 127.5f * static_cast<float>(sum);
+  }
+}
+
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
+  if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
+    return {};
+  const std::size_t bytes = static_cast<std::size_t>(spec.head_dim * kKernelRows);
+  return {.prepare = prepare_trellis_rows,
+          .scores = scores,
+          .spec = spec,
+          .prepared_bytes =
+              (sizeof(TrellisQueryHead) + bytes * (trellis_is_wide(spec.bits) ? 2 : 1) + 63) / 64 * 64,
+          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim))};
+}
+
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add) {
+  if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec))
+    return {};
+  std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);
+  return {.add = add,
+          .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,
+          .spec = spec,
+          .tables = tables_of(spec, dims),
+          .order = dims};
+}
+
+}  // namespace veloxquant

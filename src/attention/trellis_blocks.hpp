@@ -1,0 +1,58 @@
+// Block kernels of trellis codes: their tables and prepared queries, shared by the CPU levels.
+//
+// Every table of a trellis code is odd, values[255 - w] = -values[w], so the integers that stand for it are
+// chosen odd about -1/2: byte u stands for step * (u - 127.5), and bytes[255 - w] = 255 - bytes[w] is a
+// complement. A look-up therefore needs only the 128 entries of windows below 128, and complements index and
+// result of the others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "attention/block_kernels.hpp"
+
+namespace veloxquant {
+
+struct alignas(64) TrellisBytes {
+  std::uint8_t bytes[128];  // of the windows 0..127
+  float step;
+  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries.
+  std::vector<std::uint16_t> dims;
+};
+
+// At 4 bits the error of bytes as queries and weights is no longer small beside that of the code.
+constexpr bool trellis_is_wide(int bits) noexcept { return bits == 4; }
+
+// Whether the table is odd; only then do these kernels read it.
+bool has_odd_table(const CodeSpec& spec);
+// Rounds the table with the step that loses the least. `dims` is left empty.
+TrellisBytes round_trellis_table(const CodeSpec& spec);
+
+// Head of the prepared queries; [quad][row of `width`][4] signed bytes follow, twice in wide kernels: high
+// bytes of all quads, then low bytes, query = step of the query * (256 high + low).
+struct alignas(64) TrellisQueryHead {
+  float step[kKernelRows];  // of the scores
+  float bias[kKernelRows];  // 127.5 * the sum of the query's integers
+};
+
+void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
+
+// Words of a key's string, and lines of a value's, whose windows are found together: a step. Windows repeat
+// their places in 24 and 48 bits at 3 bits, and in every word else. A step has so many quads (pairs) of
+// dimensions.
+constexpr int key_step_words(int bits) noexcept { return bits == 3 ? 3 : 1; }
+constexpr int key_step_quads(int bits) noexcept { return key_step_words(bits) * 8 / bits; }
+constexpr int value_step_lines(int bits) noexcept { return bits == 3 ? 3 : 1; }
+constexpr int value_step_pairs(int bits) noexcept { return value_step_lines(bits) * 8 / bits; }
+
+// The kernels of a trellis code with these inner loops; without functions where there are none, or where the
+// code has no word order or no odd table.
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores);
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add);
+
+// The inner loops of a level, null where it has none.
+KeyKernel::Scores trellis_scores_avx512(int bits) noexcept;
+ValueKernel::Add trellis_add_avx512(int bits) noexcept;
+
+}  // namespace veloxquant

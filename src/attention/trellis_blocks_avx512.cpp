@@ -1,0 +1,338 @@
+// Trellis codes on AVX-512 with VBMI, VBMI2, VNNI and GFNI (pack/word_order.hpp draws the blocks).
+//
+// Windows are bytes of shifted words: a double shift brings in the bits of the next word of the same 16
+// tokens. For 1, 2 and 4 bits, byte k of the words shifted by m * bits is the window of dimension 8 k / bits
+// + m of the word; for 3 bits a multishift picks 4 windows out of 24 bits. Values shift 16-bit halves, and a
+// multishift takes two windows of each half, which leaves four tokens of a dimension in each 32-bit lane.
+//
+// A look-up is four instructions for 64 windows (trellis_blocks.hpp: the table is odd), then come the dot
+// products of bytes as in the kernels of scalar codes.
+#include "attention/trellis_blocks.hpp"
+
+#if defined(__AVX512VNNI__) && defined(__AVX512VBMI__) && defined(__AVX512VBMI2__) && defined(__GFNI__)
+#include <immintrin.h>
+
+#include "attention/block_rows.hpp"
+
+#define VELOXQUANT_INLINE inline __attribute__((always_inline))
+
+namespace veloxquant {
+namespace {
+
+VELOXQUANT_INLINE __m512i load(const std::uint8_t* line) { return _mm512_load_si512(line); }
+
+VELOXQUANT_INLINE __m512i broadcast4(const void* bytes) {
+  std::int32_t four;
+  __builtin_memcpy(&four, bytes, 4);
+  return _mm512_set1_epi32(four);
+}
+
+VELOXQUANT_INLINE void prefetch(const std::uint8_t* line) {
+  _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0);
+}
+
+// Windows to bytes of the table, unsigned or (with the top bits flipped) signed.
+class LookUp {
+ public:
+  VELOXQUANT_INLINE LookUp(const TrellisBytes& table, std::uint8_t flip)
+      : lower_(_mm512_xor_si512(load(table.bytes), _mm512_set1_epi8(static_cast<char>(flip)))),
+        upper_(_mm512_xor_si512(load(table.bytes + 64), _mm512_set1_epi8(static_cast<char>(flip)))),
+        spread_(_mm512_set1_epi8(static_cast<char>(0x80))) {}
+
+  VELOXQUANT_INLINE __m512i operator()(__m512i windows) const {
+    // Every bit of a byte becomes its top bit.
+    const __m512i negative = _mm512_gf2p8affine_epi64_epi8(windows, spread_, 0);
+    const __m512i at = _mm512_xor_si512(windows, negative);
+    return _mm512_xor_si512(_mm512_permutex2var_epi8(lower_, at, upper_), negative);
+  }
+
+ private:
+  __m512i lower_, upper_, spread_;
+};
+
+// ---- keys ----
+
+constexpr std::size_t kKeyWord = 4 * kBlockTokens;  // bytes from a word of a string to the next
+
+constexpr std::uint64_t key_places(int first_bit) {
+  std::uint64_t places = 0;
+  for (int k = 0; k < 8; ++k)
+    places |= static_cast<std::uint64_t>(32 * (k / 4) + first_bit + 3 * (k % 4)) << (8 * k);
+  return places;
+}
+
+// Quad Q of a step that begins at `word`; `next` is the word behind the step.
+template <int Bits, int Q>
+VELOXQUANT_INLINE __m512i key_windows(const std::uint8_t* word, const std::uint8_t* next) {
+  if constexpr (Bits == 3) {
+    constexpr int kPart = Q / 2;  // 24 bits each
+    __m512i part = load(word);
+    if constexpr (kPart > 0) {
+      part = _mm512_shrdi_epi32(load(word + (kPart - 1) * kKeyWord),
+                                load(kPart < 3 ? word + kPart * kKeyWord : next), 32 - 8 * kPart);
+    }
+    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(key_places(Q % 2 * 12))),
+                                        part);
+  } else {
+    if constexpr (Q == 0) return load(word);
+    return _mm512_shrdi_epi32(load(word), load(next), Q * Bits);
+  }
+}
+
+template <int Bits, int Rows, int Groups>
+VELOXQUANT_INLINE void score_groups(const KeyKernel& self, const std::byte* prepared, int rows,
+                                    const std::uint8_t* block, const std::uint8_t* ahead, int first,
+                                    float* scores) {
+  constexpr bool kWide = trellis_is_wide(Bits);
+  constexpr int kQuads = key_step_quads(Bits);
+  constexpr std::size_t kStep = kKeyWord * static_cast<std::size_t>(key_step_words(Bits));
+  const LookUp look_up(*static_cast<const TrellisBytes*>(self.tables.get()), 0);
+  const auto& head = *reinterpret_cast<const TrellisQueryHead*>(prepared);
+  const std::byte* bytes = prepared + sizeof(TrellisQueryHead);
+  const std::size_t low = static_cast<std::size_t>(self.spec.head_dim * Rows);
+  __m512i sums[Rows][Groups], low_sums[Rows][Groups];
+  for (int r = 0; r < Rows; ++r) {
+    for (int g = 0; g < Groups; ++g) sums[r][g] = low_sums[r][g] = _mm512_setzero_si512();
+  }
+  const std::uint8_t* const begin = block + 64 * first;
+  const std::uint8_t* const end = begin + kBlockTokens * self.spec.code_bytes();
+  for (const std::uint8_t* word = begin; word != end; word += kStep) {
+    const std::uint8_t* const next = word + kStep == end ? begin : word + kStep;
+    if (ahead != nullptr) {
+      for (std::size_t i = 0; i < kStep; i += kKeyWord) {
+        for (int g = 0; g < Groups; ++g)
+          prefetch(ahead + (word - block) + i + 64 * static_cast<std::size_t>(g));
+      }
+    }
+    const auto quad = [&]<int Q>() __attribute__((always_inline)) {
+      if constexpr (Q < kQuads) {
+        __m512i query[Rows], query_low[Rows];
+        for (int r = 0; r < Rows; ++r) {
+          query[r] = broadcast4(bytes + 4 * r);
+          if constexpr (kWide) query_low[r] = broadcast4(bytes + low + 4 * r);
+        }
+        bytes += 4 * Rows;
+        for (int g = 0; g < Groups; ++g) {
+          const __m512i codes = look_up(key_windows<Bits, Q>(word + 64 * g, next + 64 * g));
+          for (int r = 0; r < Rows; ++r) {
+            sums[r][g] = _mm512_dpbusd_epi32(sums[r][g], codes, query[r]);
+            if constexpr (kWide) low_sums[r][g] = _mm512_dpbusd_epi32(low_sums[r][g], codes, query_low[r]);
+          }
+        }
+      }
+    };
+    quad.template operator()<0>();
+    quad.template operator()<1>();
+    quad.template operator()<2>();
+    quad.template operator()<3>();
+    quad.template operator()<4>();
+    quad.template operator()<5>();
+    quad.template operator()<6>();
+    quad.template operator()<7>();
+  }
+  for (int r = 0; r < rows; ++r) {
+    const __m512 step = _mm512_set1_ps(head.step[r]), bias = _mm512_set1_ps(-head.bias[r] * head.step[r]);
+    for (int g = 0; g < Groups; ++g) {
+      __m512 sum = _mm512_cvtepi32_ps(sums[r][g]);
+      if constexpr (kWide)
+        sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(256), _mm512_cvtepi32_ps(low_sums[r][g]));
+      _mm512_store_ps(scores + r * kBlockTokens + 16 * (first + g), _mm512_fmadd_ps(sum, step, bias));
+    }
+  }
+}
+
+template <int Bits, int Rows>
+void score_rows(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
+                const std::uint8_t* ahead, int first_group, int groups, float* scores) {
+  constexpr int kGroups = (Rows == 8 ? 2 : 4) / (trellis_is_wide(Bits) ? 2 : 1);
+  int g = first_group;
+  for (; g + kGroups <= first_group + groups; g += kGroups)
+    score_groups<Bits, Rows, kGroups>(self, prepared, rows, block, ahead, g, scores);
+  for (; kGroups > 1 && g < first_group + groups; ++g)
+    score_groups<Bits, Rows, 1>(self, prepared, rows, block, ahead, g, scores);
+}
+
+template <int Bits>
+void score_block(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
+                 const std::uint8_t* ahead, int first_group, int groups, float* scores) {
+  switch (kernel_row_width(rows)) {
+    case 1:
+      return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 2:
+      return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    case 4:
+      return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
+    default:
+      return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
+  }
+}
+
+// ---- values ----
+
+constexpr std::size_t kValueLine = 64 * kBlockTokens / 4;  // bytes from a line of a token quad to its next
+
+// Where the windows of pair P of a step are: in halves that begin `shift` bits behind those of line `line`,
+// `offset` bits further on. Few different ones, so that shifted halves and multishift places are shared.
+struct PairPlace {
+  int line, shift, offset;
+};
+constexpr PairPlace pair_place(int bits, int pair) {
+  const int at = 2 * bits * pair, within = at % 16;
+  if (within + bits <= 8) return {at / 16, 0, within};
+  if (within >= 8 && within - 8 + bits <= 8) return {at / 16, 8, within - 8};
+  return {at / 16, within, 0};
+}
+
+constexpr std::uint64_t value_places(int bits, int offset) {
+  std::uint64_t places = 0;
+  for (int k = 0; k < 8; ++k)
+    places |= static_cast<std::uint64_t>(16 * (k % 4) + offset + k / 4 * bits) << (8 * k);
+  return places;
+}
+
+// Line `line` of a token quad's string, whose lines behind the last are the first ones, one half further on.
+VELOXQUANT_INLINE __m512i value_line(const std::uint8_t* quad, int line, int lines) {
+  if (line < lines) return load(quad + kValueLine * static_cast<std::size_t>(line));
+  const __m512i first = load(quad);
+  return _mm512_alignr_epi64(first, first, 1);
+}
+
+template <int Bits, int Pair>
+VELOXQUANT_INLINE __m512i value_windows(const std::uint8_t* quad, int line, int lines) {
+  constexpr PairPlace kPlace = pair_place(Bits, Pair);
+  __m512i halves = value_line(quad, line + kPlace.line, lines);
+  if constexpr (kPlace.shift > 0)
+    halves = _mm512_shrdi_epi16(halves, value_line(quad, line + kPlace.line + 1, lines), kPlace.shift);
+  constexpr auto kPlaces = static_cast<long long>(value_places(Bits, kPlace.offset));
+  return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kPlaces), halves);
+}
+
+// What half a step of the table, by which every signed byte is too low, adds up to.
+struct HalfSums {
+  float rows[kKernelRows];
+};
+
+HalfSums half_sums(const BlockWeights& weights, int rows, bool wide) {
+  HalfSums sums;
+  for (int r = 0; r < rows; ++r) {
+    const auto sum = [r](const std::uint8_t* bytes) {
+      return static_cast<float>(
+          _mm512_reduce_add_epi64(_mm512_sad_epu8(load(bytes + r * kBlockTokens), _mm512_setzero_si512())));
+    };
+    sums.rows[r] = 0.5f * (wide ? 256.0f * sum(weights.u8) + sum(weights.low) : sum(weights.u8));
+  }
+  return sums;
+}
+
+// Pairs [First, First + Pairs) of the step at `line`.
+template <int Bits, int Rows, int First, int Pairs>
+VELOXQUANT_INLINE void add_pairs(const LookUp& look_up, const BlockWeights& weights,
+                                 const std::uint8_t* block, const std::uint8_t* ahead, int line, int lines,
+                                 __m512 (&totals)[Rows][Pairs]) {
+  constexpr bool kWide = trellis_is_wide(Bits);
+  __m512i sums[Rows][Pairs], low_sums[Rows][Pairs];
+  for (int r = 0; r < Rows; ++r) {
+    for (int p = 0; p < Pairs; ++p) sums[r][p] = low_sums[r][p] = _mm512_setzero_si512();
+  }
+  for (std::size_t q = 0; q < kBlockTokens / 4; ++q) {
+    const std::uint8_t* quad = block + 64 * q;
+    if (First == 0 && ahead != nullptr) {
+      for (int i = 0; i < value_step_lines(Bits); ++i)
+        prefetch(ahead + 64 * q + kValueLine * static_cast<std::size_t>(line + i));
+    }
+    __m512i weight[Rows], weight_low[Rows];
+    for (std::size_t r = 0; r < Rows; ++r) {
+      weight[r] = broadcast4(weights.u8 + kBlockTokens * r + 4 * q);
+      if constexpr (kWide) weight_low[r] = broadcast4(weights.low + kBlockTokens * r + 4 * q);
+    }
+    const auto pair = [&]<int P>() __attribute__((always_inline)) {
+      if constexpr (P < Pairs) {
+        const __m512i values = look_up(value_windows<Bits, First + P>(quad, line, lines));
+        for (int r = 0; r < Rows; ++r) {
+          sums[r][P] = _mm512_dpbusd_epi32(sums[r][P], weight[r], values);
+          if constexpr (kWide) low_sums[r][P] = _mm512_dpbusd_epi32(low_sums[r][P], weight_low[r], values);
+        }
+      }
+    };
+    pair.template operator()<0>();
+    pair.template operator()<1>();
+    pair.template operator()<2>();
+    pair.template operator()<3>();
+  }
+  for (int r = 0; r < Rows; ++r) {
+    for (int p = 0; p < Pairs; ++p) {
+      totals[r][p] = _mm512_cvtepi32_ps(sums[r][p]);
+      if constexpr (kWide)
+        totals[r][p] = _mm512_fmadd_ps(totals[r][p], _mm512_set1_ps(256), _mm512_cvtepi32_ps(low_sums[r][p]));
+    }
+  }
+}
+
+template <int Bits, int Rows>
+void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
+              const std::uint8_t* ahead, float* sums) {
+  constexpr int kStepPairs = value_step_pairs(Bits);
+  constexpr int kAtOnce = (Rows == 8 ? 2 : 4) / (trellis_is_wide(Bits) ? 2 : 1);
+  constexpr int kPairs = kAtOnce < kStepPairs ? kAtOnce : kStepPairs;
+  const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
+  const LookUp look_up(table, 0x80);
+  const HalfSums halves = half_sums(weights, rows, trellis_is_wide(Bits));
+  const std::size_t stride = sum_stride(self);
+  const int lines = self.spec.head_dim * Bits / 128;
+  for (int line = 0; line < lines; line += value_step_lines(Bits)) {
+    const auto part = [&]<int First>() __attribute__((always_inline)) {
+      if constexpr (First < kStepPairs) {
+        __m512 totals[Rows][kPairs];
+        add_pairs<Bits, Rows, First, kPairs>(look_up, weights, block, ahead, line, lines, totals);
+        for (int r = 0; r < rows; ++r) {
+          const __m512 step = _mm512_set1_ps(weights.step[r] * table.step);
+          const __m512 half = _mm512_set1_ps(halves.rows[r]);
+          for (int p = 0; p < kPairs; ++p) {
+            float* to = sums + static_cast<std::size_t>(r) * stride + 16 * p;
+            _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_add_ps(totals[r][p], half), step, _mm512_load_ps(to)));
+          }
+        }
+        sums += 16 * kPairs;
+      }
+    };
+    part.template operator()<0>();
+    part.template operator()<kPairs>();
+    part.template operator()<2 * kPairs>();
+    part.template operator()<3 * kPairs>();
+  }
+}
+
+template <int Bits>
+void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
+               const std::uint8_t* ahead, float* sums) {
+  switch (kernel_row_width(rows)) {
+    case 1:
+      return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
+    case 2:
+      return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
+    case 4:
+      return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
+    default:
+      return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
+  }
+}
+
+}  // namespace
+
+KeyKernel::Scores trellis_scores_avx512(int bits) noexcept {
+  constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
+  return by_bits[bits - 1];
+}
+
+ValueKernel::Add trellis_add_avx512(int bits) noexcept {
+  constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
+  return by_bits[bits - 1];
+}
+
+}  // namespace veloxquant
+#else
+namespace veloxquant {
+KeyKernel::Scores trellis_scores_avx512(int) noexcept { return nullptr; }
+ValueKernel::Add trellis_add_avx512(int) noexcept { return nullptr; }
+}  // namespace veloxquant
+#endif

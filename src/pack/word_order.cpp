@@ -1,0 +1,70 @@
+#include "pack/word_order.hpp"
+
+#include <cstring>
+
+namespace veloxquant {
+namespace {
+
+// Copies one word of a row to or from a block.
+template <std::size_t Bytes, bool ToBlock>
+void move_word(std::uint8_t* block, std::size_t place, std::uint8_t* row, std::size_t word) noexcept {
+  if constexpr (ToBlock) {
+    std::memcpy(block + Bytes * place, row + Bytes * word, Bytes);
+  } else {
+    std::memcpy(row + Bytes * word, block + Bytes * place, Bytes);
+  }
+}
+
+struct KeyWords {
+  static constexpr std::size_t kBytes = 4;
+  static std::size_t place(std::size_t word, std::size_t, std::size_t token) noexcept {
+    return kBlockTokens * word + token;
+  }
+};
+
+struct ValueHalves {
+  static constexpr std::size_t kBytes = 2;
+  static std::size_t place(std::size_t half, std::size_t halves, std::size_t token) noexcept {
+    const std::size_t lines = halves / 8;
+    const std::size_t line = kBlockTokens / 4 * (half % lines) + token / 4;
+    return 32 * line + 4 * (half / lines) + token % 4;
+  }
+};
+
+template <class Words>
+class WordOrder final : public BlockOrder {
+ public:
+  explicit WordOrder(const CodeSpec& spec) : BlockOrder(spec.code_bytes(), spec.scale_bytes()) {}
+
+  void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {
+    // One function moves both ways; it does not write where it is told to read.
+    move<true>(block, 0, kBlockTokens, const_cast<std::uint8_t*>(codes));
+    pack_scales(scales, block);
+  }
+  void unpack(const std::uint8_t* block, int first, int count, std::uint8_t* codes,
+              std::uint8_t* scales) const override {
+    move<false>(const_cast<std::uint8_t*>(block), first, count, codes);
+    unpack_scales(block, first, count, scales);
+  }
+
+ private:
+  template <bool ToBlock>
+  void move(std::uint8_t* block, int first, int count, std::uint8_t* rows) const noexcept {
+    const std::size_t words = code_bytes() / Words::kBytes;
+    for (int t = 0; t < count; ++t, rows += code_bytes()) {
+      for (std::size_t w = 0; w < words; ++w) {
+        move_word<Words::kBytes, ToBlock>(block, Words::place(w, words, static_cast<std::size_t>(first + t)),
+                                          rows, w);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<const BlockOrder> word_order(const CodeSpec& spec, Role role) {
+  if (role == Role::keys) return std::make_unique<WordOrder<KeyWords>>(spec);
+  return std::make_unique<WordOrder<ValueHalves>>(spec);
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,145 @@
+#include "attention/affine_blocks.hpp"
+
+#include <gtest/gtest.h>
+
+#include <veloxquant/core/cpu.hpp>
+
+#include "coded_blocks.hpp"
+#include "pack/plane_order.hpp"
+
+namespace veloxquant {
+namespace {
+
+using test::CodedSide;
+
+struct GroupCode {
+  std::unique_ptr<RowCode> code;
+  std::string name;
+};
+
+std::vector<GroupCode> group_codes(int head_dim) {
+  std::vector<GroupCode> codes;
+  const auto add = [&](std::unique_ptr<RowCode> code) {
+    std::string name = code->spec().name() + ", " + std::to_string(head_dim) + " dims";
+    codes.push_back({std::move(code), std::move(name)});
+  };
+  for (const int group : {32, 64, 128}) {
+    if (head_dim % group != 0) continue;
+    for (const int bits : {2, 3, 4, 5, 6, 8}) add(make_affine_code(bits, group, head_dim));
+  }
+  add(make_integer_code(4, head_dim));
+  add(make_integer_code(8, head_dim));
+  return codes;
+}
+
+bool has_kernels() {
+  return find_key_kernel(make_integer_code(8, 128)->spec(), Arithmetic::fast).scores != nullptr;
+}
+
+// 15-bit queries and weights: 2^-15 / sqrt(3) of the largest, against a typical size.
+constexpr double kSmall = 1e-7;
+
+TEST(AffineBlocks, PagesGiveBackEveryRow) {
+  std::mt19937 random(1);
+  for (const Role role : {Role::keys, Role::values}) {
+    for (const auto& [code, name] : group_codes(64)) {
+      ASSERT_TRUE(has_group_order(code->spec()));
+      CodedSide side(*code, role, 1, random);
+      const std::size_t bytes = side.spec.code_bytes(), scale_bytes = side.spec.scale_bytes();
+      std::vector<std::uint8_t> codes(11 * bytes), scales(11 * scale_bytes);
+      side.order->unpack(side.packed.data(), 7, 11, codes.data(), scales.data());
+      EXPECT_EQ(std::memcmp(codes.data(), side.codes.data() + 7 * bytes, codes.size()), 0) << name;
+      EXPECT_EQ(std::memcmp(scales.data(), side.scales.data() + 7 * scale_bytes, scales.size()), 0) << name;
+    }
+  }
+}
+
+TEST(AffineBlocks, ScoresFollowTheDefinition) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (const int dims : {32, 64, 128, 256}) {
+    for (const auto& [code, name] : group_codes(dims)) {
+      CodedSide side(*code, Role::keys, 1, random);
+      const KeyKernel kernel = find_key_kernel(side.spec, Arithmetic::fast);
+      ASSERT_NE(kernel.scores, nullptr) << name;
+      for (const int rows : {1, 2, 3, 4, 7, 8}) {
+        std::vector<float> queries(static_cast<std::size_t>(rows * dims));
+        for (float& x : queries) x = normal(random);
+        test::AlignedBytes prepared(kernel.prepared_bytes), scores(8 * 64 * 4);
+        kernel.prepare(kernel, queries.data(), rows, reinterpret_cast<std::byte*>(prepared.data()));
+        auto* got = reinterpret_cast<float*>(scores.data());
+        const auto* ready = reinterpret_cast<const std::byte*>(prepared.data());
+        if (rows % 2 == 0) {
+          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 0, 4, got);
+        } else {
+          kernel.scores(kernel, ready, rows, side.packed.data(), side.packed.data(), 0, 3, got);
+          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 3, 1, got);
+        }
+        double error = 0, size = 0;
+        for (std::size_t t = 0; t < kBlockTokens; ++t) {
+          const std::vector<float> key = side.decoded(t, true);
+          for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+            double sum = 0;
+            for (std::size_t c = 0; c < key.size(); ++c)
+              sum += static_cast<double>(queries[r * key.size() + c]) * static_cast<double>(key[c]);
+            error += std::pow(sum - static_cast<double>(got[r * 64 + t]), 2);
+            size += sum * sum;
+          }
+        }
+        EXPECT_LT(error / size, kSmall) << name << ", " << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST(AffineBlocks, SumsFollowTheDefinition) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> uniform;
+  for (const int dims : {32, 64, 128, 256}) {
+    for (const auto& [code, name] : group_codes(dims)) {
+      CodedSide side(*code, Role::values, 1, random);
+      const ValueKernel kernel = find_value_kernel(side.spec, Arithmetic::fast);
+      ASSERT_NE(kernel.add, nullptr) << name;
+      ASSERT_EQ(kernel.form, WeightForm::f32);
+      std::vector<std::vector<float>> decoded;
+      for (std::size_t t = 0; t < kBlockTokens; ++t) decoded.push_back(side.decoded(t, true));
+      for (const int rows : {1, 2, 3, 4, 7, 8}) {
+        test::AlignedBytes weights(8 * 64 * 4), sums(8 * 4 * static_cast<std::size_t>(dims));
+        auto* weight = reinterpret_cast<float*>(weights.data());
+        for (int i = 0; i < 8 * 64; ++i) weight[i] = uniform(random);
+        const std::vector<float> step(8, 1.0f);
+        auto* got = reinterpret_cast<float*>(sums.data());
+        std::fill(got, got + 8 * dims, 1.0f);
+        kernel.add(kernel, {.f32 = weight, .step = step.data()}, rows, side.packed.data(), side.packed.data(),
+                   got);
+        double error = 0, size = 0;
+        for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+          for (std::size_t c = 0; c < static_cast<std::size_t>(dims); ++c) {
+            double sum = 1;
+            for (std::size_t t = 0; t < kBlockTokens; ++t)
+              sum += static_cast<double>(weight[r * 64 + t]) * static_cast<double>(decoded[t][c]);
+            error += std::pow(sum - static_cast<double>(got[r * static_cast<std::size_t>(dims) + c]), 2);
+            size += (sum - 1) * (sum - 1);
+          }
+        }
+        EXPECT_LT(error / size, kSmall) << name << ", " << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST(AffineBlocks, ErrorIsSmallBesideThatOfTheCodes) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(4);
+  for (const auto& [code, name] : group_codes(128)) {
+    for (const float sharpness : {1.0f, 4.0f}) {
+      EXPECT_LT(test::error_share(*code, *code, 4, 8, sharpness, random), 0.02)
+          << name << ", queries of size " << sharpness;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace veloxquant

@@ -1,0 +1,152 @@
+// Real codes of random vectors in block order, for tests of the block kernels.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "attention/attend.hpp"
+#include "attention/attend_blocks.hpp"
+#include "codebook/row_code.hpp"
+#include "pack/block_order.hpp"
+
+namespace veloxquant::test {
+
+// Memory at a multiple of 64 bytes.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(std::size_t size) : memory_(size + 64) {}
+  std::uint8_t* data() {
+    const auto at = reinterpret_cast<std::uintptr_t>(memory_.data());
+    return memory_.data() + (64 - at % 64) % 64;
+  }
+
+ private:
+  std::vector<std::uint8_t> memory_;
+};
+
+// One side (keys or values) of `blocks` blocks: the vectors, their canonical rows and their blocks.
+class CodedSide {
+ public:
+  CodedSide(const RowCode& code, Role role, int blocks, std::mt19937& random)
+      : spec(code.spec()),
+        order(block_order(spec, role)),
+        packed(order->bytes() * static_cast<std::size_t>(blocks)) {
+    const auto tokens = static_cast<std::size_t>(blocks * kBlockTokens),
+               dims = static_cast<std::size_t>(spec.head_dim);
+    std::normal_distribution<float> normal;
+    vectors.resize(tokens * dims);
+    codes.resize(tokens * spec.code_bytes());
+    scales.resize(tokens * spec.scale_bytes());
+    for (float& x : vectors) x = normal(random);
+    for (std::size_t t = 0; t < tokens; ++t)
+      code.encode(vectors.data() + t * dims, codes.data() + t * spec.code_bytes(),
+                  scales.data() + t * spec.scale_bytes());
+    for (std::size_t b = 0; b < static_cast<std::size_t>(blocks); ++b) {
+      order->pack(codes.data() + b * kBlockTokens * spec.code_bytes(),
+                  scales.data() + b * kBlockTokens * spec.scale_bytes(), packed.data() + b * order->bytes());
+    }
+  }
+  // Coordinates of a token as its code has them, without the vector's scale if `unscaled`.
+  std::vector<float> decoded(std::size_t token, bool unscaled) const {
+    std::vector<float> row(static_cast<std::size_t>(spec.head_dim));
+    const std::uint8_t one[2] = {0x00, 0x3c};
+    const bool drop = unscaled && spec.has_vector_scale();
+    decode_row(spec, codes.data() + token * spec.code_bytes(),
+               drop ? one : scales.data() + token * spec.scale_bytes(), row.data());
+    return row;
+  }
+
+  CodeSpec spec;
+  std::unique_ptr<const BlockOrder> order;
+  std::vector<float> vectors;
+  std::vector<std::uint8_t> codes, scales;
+  AlignedBytes packed;
+};
+
+// Softmax attention in double precision on the vectors themselves.
+inline std::vector<double> attend_exactly(const CodedSide& keys, const CodedSide& values,
+                                          const AttendQuery& query) {
+  const auto dims = static_cast<std::size_t>(query.head_dim), rows = static_cast<std::size_t>(query.rows);
+  const std::size_t tokens = keys.vectors.size() / dims;
+  std::vector<double> out(rows * dims), score(tokens);
+  for (std::size_t r = 0; r < rows; ++r) {
+    double max = -1e300, sum = 0;
+    for (std::size_t t = 0; t < tokens; ++t) {
+      score[t] = 0;
+      for (std::size_t c = 0; c < dims; ++c)
+        score[t] += static_cast<double>(query.queries[r * dims + c]) *
+                    static_cast<double>(keys.vectors[t * dims + c]);
+      score[t] *= static_cast<double>(query.scale);
+      max = std::max(max, score[t]);
+    }
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const double weight = std::exp(score[t] - max);
+      sum += weight;
+      for (std::size_t c = 0; c < dims; ++c)
+        out[r * dims + c] += weight * static_cast<double>(values.vectors[t * dims + c]);
+    }
+    for (std::size_t c = 0; c < dims; ++c) out[r * dims + c] /= sum;
+  }
+  return out;
+}
+
+// Output errors of a fast pair of kernels: against the double reference on the same codes, as a share of what
+// the codes themselves lose against attention on the vectors.
+inline double error_share(const RowCode& key_code, const RowCode& value_code, int rows, int blocks,
+                          float sharpness, std::mt19937& random) {
+  const CodedSide keys(key_code, Role::keys, blocks, random),
+      values(value_code, Role::values, blocks, random);
+  const auto dims = static_cast<std::size_t>(keys.spec.head_dim);
+  std::normal_distribution<float> normal;
+  std::vector<float> queries(static_cast<std::size_t>(rows) * dims);
+  for (float& x : queries) x = sharpness * normal(random);
+  const std::vector<std::int64_t> begin(static_cast<std::size_t>(rows), 0);
+  const std::vector<std::int64_t> end(static_cast<std::size_t>(rows), blocks * kBlockTokens);
+  AttendQuery query;
+  query.rows = rows;
+  query.head_dim = keys.spec.head_dim;
+  query.queries = queries.data();
+  query.scale = 1.0f / std::sqrt(static_cast<float>(dims));
+  query.begin = begin.data();
+  query.end = end.data();
+
+  std::vector<TokenRun> runs;
+  std::vector<const std::uint8_t*> pages;
+  std::vector<std::unique_ptr<AlignedBytes>> memory;
+  for (int b = 0; b < blocks; ++b) {
+    const auto first = static_cast<std::size_t>(b * kBlockTokens), at = static_cast<std::size_t>(b);
+    runs.push_back({.key_codes = keys.codes.data() + first * keys.spec.code_bytes(),
+                    .key_scales = keys.scales.data() + first * keys.spec.scale_bytes(),
+                    .value_codes = values.codes.data() + first * values.spec.code_bytes(),
+                    .value_scales = values.scales.data() + first * values.spec.scale_bytes(),
+                    .first = static_cast<std::int64_t>(first),
+                    .count = kBlockTokens});
+    memory.push_back(std::make_unique<AlignedBytes>(keys.order->bytes() + values.order->bytes()));
+    keys.order->pack(runs.back().key_codes, runs.back().key_scales, memory.back()->data());
+    values.order->pack(runs.back().value_codes, runs.back().value_scales,
+                       memory[at]->data() + keys.order->bytes());
+    pages.push_back(memory.back()->data());
+  }
+  std::vector<float> max(static_cast<std::size_t>(rows)), sum(max), out(queries.size());
+  AttendScratch scratch;
+  attend_blocks(
+      find_key_kernel(keys.spec, Arithmetic::fast), find_value_kernel(values.spec, Arithmetic::fast),
+      {.pages = pages.data(), .keys = 0, .values = keys.order->bytes(), .count = blocks, .first = 0}, query,
+      {max.data(), sum.data(), out.data()}, scratch);
+  std::vector<double> reference(queries.size());
+  attend_reference(keys.spec, values.spec, runs, query, reference.data());
+  const std::vector<double> exact = attend_exactly(keys, values, query);
+  double ours = 0, codes = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const double fast = static_cast<double>(out[i]) / static_cast<double>(sum[i / dims]);
+    ours += (fast - reference[i]) * (fast - reference[i]);
+    codes += (reference[i] - exact[i]) * (reference[i] - exact[i]);
+  }
+  return ours / codes;
+}
+
+}  // namespace veloxquant::test

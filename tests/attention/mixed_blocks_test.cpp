@@ -1,0 +1,66 @@
+#include "attention/mixed_blocks.hpp"
+
+#include <gtest/gtest.h>
+
+#include <veloxquant/core/cpu.hpp>
+
+#include "coded_blocks.hpp"
+
+namespace veloxquant {
+namespace {
+
+using test::CodedSide;
+using Plan = std::vector<RunPlan>;
+
+const Plan kScalarRuns = {{CodeKind::scalar, 4, 16}, {CodeKind::scalar, 3, 32}, {CodeKind::scalar, 2, 48}};
+const Plan kTrellisRuns = {
+    {CodeKind::trellis, 2, 64}, {CodeKind::scalar, 4, 16}, {CodeKind::trellis, 3, 128}};
+const Plan kOddRuns = {{CodeKind::scalar, 4, 15}, {CodeKind::scalar, 2, 33}};  // no kernel, row order
+
+bool has_kernels() {
+  return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores !=
+         nullptr;
+}
+
+TEST(MixedBlocks, PagesGiveBackEveryRow) {
+  std::mt19937 random(1);
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kOddRuns}) {
+    for (const bool gain : {false, true}) {
+      for (const Role role : {Role::keys, Role::values}) {
+        CodedSide side(*make_mixed_code(plan, gain, false), role, 1, random);
+        const std::size_t bytes = side.spec.code_bytes(), scale_bytes = side.spec.scale_bytes();
+        std::vector<std::uint8_t> codes(11 * bytes), scales(11 * scale_bytes + 1);
+        side.order->unpack(side.packed.data(), 7, 11, codes.data(), scales.data());
+        EXPECT_EQ(std::memcmp(codes.data(), side.codes.data() + 7 * bytes, codes.size()), 0);
+        EXPECT_EQ(std::memcmp(scales.data(), side.scales.data() + 7 * scale_bytes, 11 * scale_bytes), 0);
+      }
+    }
+  }
+}
+
+TEST(MixedBlocks, HasNoKernelWhereARunHasNone) {
+  const CodeSpec spec = make_mixed_code(kOddRuns, false, false)->spec();
+  EXPECT_EQ(find_key_kernel(spec, Arithmetic::fast).scores, nullptr);
+  EXPECT_EQ(find_value_kernel(spec, Arithmetic::fast).add, nullptr);
+}
+
+TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(2);
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns}) {
+    for (const bool gain : {false, true}) {
+      const auto code = make_mixed_code(plan, gain, false);
+      for (const int rows : {1, 3, 4, 8}) {
+        for (const float sharpness : {0.5f, 1.0f, 4.0f}) {
+          const double share = test::error_share(*code, *code, rows, 8, sharpness, random);
+          EXPECT_LT(share, 0.02) << code->spec().name() << ", " << rows << " rows, queries of size "
+                                 << sharpness;
+          EXPECT_GT(share, 1e-7);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace veloxquant

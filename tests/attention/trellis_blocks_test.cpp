@@ -1,0 +1,164 @@
+#include "attention/trellis_blocks.hpp"
+
+#include <gtest/gtest.h>
+
+#include <veloxquant/core/cpu.hpp>
+
+#include "coded_blocks.hpp"
+#include "pack/word_order.hpp"
+
+namespace veloxquant {
+namespace {
+
+using test::CodedSide;
+
+constexpr int kHeadDims[] = {64, 96, 128, 256};
+
+bool has_kernels() {
+  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores !=
+         nullptr;
+}
+
+TEST(WordOrder, GivesBackEveryRowAndWritesWordsWhereItSays) {
+  std::mt19937 random(1);
+  for (const Role role : {Role::keys, Role::values}) {
+    for (const int dims : kHeadDims) {
+      for (int bits = 1; bits <= 4; ++bits) {
+        if (!has_word_order(dims, bits, role)) continue;
+        const auto code = make_trellis_code(bits, dims, ScaleMode::one);
+        CodedSide side(*code, role, 1, random);
+        const std::size_t bytes = side.spec.code_bytes();
+        std::vector<std::uint8_t> codes(11 * bytes), scales(11 * 2);
+        side.order->unpack(side.packed.data(), 7, 11, codes.data(), scales.data());
+        EXPECT_EQ(std::memcmp(codes.data(), side.codes.data() + 7 * bytes, codes.size()), 0);
+        EXPECT_EQ(std::memcmp(scales.data(), side.scales.data() + 7 * 2, scales.size()), 0);
+        // Bytes of word 1 of token 5 (keys), of half 1 of token 6 (values), from the header's drawing.
+        const std::size_t lines = bytes / 16;
+        const std::uint8_t* placed = side.packed.data() + (role == Role::keys ? 4 * (64 + 5)
+                                                           : lines > 1        ? 64 * (16 + 1) + 2 * 2
+                                                                              : 64 + 8 + 2 * 2);
+        const std::uint8_t* row = side.codes.data() + (role == Role::keys ? 5 * bytes + 4 : 6 * bytes + 2);
+        EXPECT_EQ(std::memcmp(placed, row, role == Role::keys ? 4 : 2), 0);
+      }
+    }
+  }
+}
+
+TEST(TrellisBlocks, RoundedTableStaysOddAndClose) {
+  for (int bits = 1; bits <= 4; ++bits) {
+    const CodeSpec spec = make_trellis_code(bits, 128, ScaleMode::one)->spec();
+    ASSERT_TRUE(has_odd_table(spec));
+    const TrellisBytes table = round_trellis_table(spec);
+    for (std::size_t w = 0; w < 128; ++w)
+      EXPECT_NEAR((static_cast<float>(table.bytes[w]) - 127.5f) * table.step, (*spec.table)[w],
+                  1.01f * table.step);
+  }
+}
+
+// Errors of roundings alone: a wrong window would be as large as the values themselves.
+constexpr double kSmall[] = {0, 4e-4, 4e-4, 4e-4, 4e-4};
+
+TEST(TrellisBlocks, ScoresFollowTheDefinition) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (const int dims : kHeadDims) {
+    for (int bits = 1; bits <= 4; ++bits) {
+      const auto code = make_trellis_code(bits, dims, ScaleMode::one);
+      CodedSide side(*code, Role::keys, 1, random);
+      const KeyKernel kernel = find_key_kernel(side.spec, Arithmetic::fast);
+      ASSERT_EQ(kernel.scores != nullptr, has_word_order(dims, bits, Role::keys));
+      if (kernel.scores == nullptr) continue;
+      for (int rows = 1; rows <= 8; ++rows) {
+        std::vector<float> queries(static_cast<std::size_t>(rows * dims));
+        for (float& x : queries) x = normal(random);
+        test::AlignedBytes prepared(kernel.prepared_bytes), scores(8 * 64 * 4);
+        kernel.prepare(kernel, queries.data(), rows, reinterpret_cast<std::byte*>(prepared.data()));
+        auto* got = reinterpret_cast<float*>(scores.data());
+        const auto* ready = reinterpret_cast<const std::byte*>(prepared.data());
+        if (rows % 2 == 0) {
+          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 0, 4, got);
+        } else {
+          kernel.scores(kernel, ready, rows, side.packed.data(), side.packed.data(), 0, 3, got);
+          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 3, 1, got);
+        }
+        double error = 0, size = 0;
+        for (std::size_t t = 0; t < kBlockTokens; ++t) {
+          const std::vector<float> key = side.decoded(t, true);
+          for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+            double sum = 0;
+            for (std::size_t c = 0; c < key.size(); ++c)
+              sum += static_cast<double>(queries[r * key.size() + c]) * static_cast<double>(key[c]);
+            error += std::pow(sum - static_cast<double>(got[r * 64 + t]), 2);
+            size += sum * sum;
+          }
+        }
+        EXPECT_LT(error / size, kSmall[bits]) << dims << " dims, " << bits << " bits, " << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST(TrellisBlocks, SumsFollowTheDefinition) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(3);
+  for (const int dims : kHeadDims) {
+    for (int bits = 1; bits <= 4; ++bits) {
+      const auto code = make_trellis_code(bits, dims, ScaleMode::one);
+      CodedSide side(*code, Role::values, 1, random);
+      const ValueKernel kernel = find_value_kernel(side.spec, Arithmetic::fast);
+      ASSERT_EQ(kernel.add != nullptr, has_word_order(dims, bits, Role::values));
+      if (kernel.add == nullptr) continue;
+      for (int rows = 1; rows <= 8; ++rows) {
+        test::AlignedBytes high(8 * 64), low(8 * 64), sums(8 * 4 * static_cast<std::size_t>(dims));
+        float step[8];
+        for (std::size_t i = 0; i < 8 * 64; ++i) {
+          high.data()[i] = static_cast<std::uint8_t>(random());
+          low.data()[i] = static_cast<std::uint8_t>(random());
+        }
+        for (float& x : step) x = 1e-3f * static_cast<float>(1 + random() % 9);
+        auto* got = reinterpret_cast<float*>(sums.data());
+        std::fill(got, got + 8 * dims, 1.0f);
+        kernel.add(kernel, {.u8 = high.data(), .low = low.data(), .step = step}, rows, side.packed.data(),
+                   side.packed.data(), got);
+        double error = 0, size = 0;
+        std::vector<std::vector<float>> decoded;
+        for (std::size_t t = 0; t < kBlockTokens; ++t) decoded.push_back(side.decoded(t, true));
+        for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+          for (std::size_t i = 0; i < static_cast<std::size_t>(dims); ++i) {
+            double sum = 1;
+            for (std::size_t t = 0; t < kBlockTokens; ++t) {
+              const double number = kernel.form == WeightForm::u16
+                                        ? 256.0 * high.data()[r * 64 + t] + low.data()[r * 64 + t]
+                                        : high.data()[r * 64 + t];
+              sum += static_cast<double>(step[r]) * number * static_cast<double>(decoded[t][kernel.order[i]]);
+            }
+            error += std::pow(sum - static_cast<double>(got[r * static_cast<std::size_t>(dims) + i]), 2);
+            size += (sum - 1) * (sum - 1);
+          }
+        }
+        EXPECT_LT(error / size, kSmall[bits]) << dims << " dims, " << bits << " bits, " << rows << " rows";
+      }
+    }
+  }
+}
+
+// Attention's own error against the double reference stays small beside that of the codes, for flat and peaky
+// rows.
+TEST(TrellisBlocks, ErrorIsSmallBesideThatOfTheCodes) {
+  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
+  std::mt19937 random(4);
+  for (int bits = 1; bits <= 4; ++bits) {
+    const auto code = make_trellis_code(bits, 128, ScaleMode::one);
+    for (const float sharpness : {0.5f, 1.0f, 2.0f, 4.0f}) {
+      const double share = test::error_share(*code, *code, 4, 16, sharpness, random);
+      RecordProperty("share_" + std::to_string(bits) + "_" + std::to_string(static_cast<int>(10 * sharpness)),
+                     std::to_string(share));
+      EXPECT_LT(share, 0.02) << bits << " bits, queries of size " << sharpness;
+      EXPECT_GT(share, 1e-7);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace veloxquant
