@@ -68,7 +68,8 @@ double add_key_metric(const MetricInput& in, const RopeTurn& turn, double scale,
       const auto p = static_cast<double>(in.probabilities[i * columns + s]);
       const float distance = of_values[s] - 2 * cross[i * columns + s] + of_outputs[i];
       squares += p * p;
-      total += weights[i] = p * p * static_cast<double>(std::max(distance, 0.0f));
+      const double effect = p * p * static_cast<double>(std::max(distance, 0.0f));
+      total += weights[i] = in.all_alike ? 1 : effect;
     }
     if (!(total > 0)) continue;
     const TurnAngles angles = turn.angles(in.sampled[s]);

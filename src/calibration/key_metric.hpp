@@ -27,6 +27,7 @@ struct MetricInput {
   std::span<const float> output_gram;    // [head_dim, head_dim]: W_O,h^T W_O,h
   std::span<const std::int64_t> sampled; // positions j, ascending
   const float* probabilities = nullptr;  // [tokens, sampled]: p_ij, 0 for i < j
+  bool all_alike = false;                // every pair i >= j counts 1: the second moment of queries
 };
 
 // Adds the sum over sampled j, times `scale`, to `metric` [head_dim, head_dim]. Returns the sum of p_ij^2 over the same

@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,6 +49,7 @@ struct BenchmarkRequest {
   std::int64_t chunk = 512;            // tokens of a piece
   int runs = 3;                        // timed runs, 1 or more
   std::int64_t decode_tokens = 32;
+  std::shared_ptr<const ArtifactStore> artifacts;  // of calibrated methods; may be null
   BenchmarkProgress progress;  // may be null
 };
 
