@@ -26,7 +26,7 @@ void encode(benchmark::State& state, const std::string& method) {
   spec.options.head_dim = kHeadDim;
   const auto quantizer = as_vector_quantizer(QuantizerFactory::create(spec.method, spec.options), Role::keys, kHeadDim);
   const std::vector<float> rows = gaussian_rows();
-  std::vector<std::uint8_t> codes(kVectors * quantizer->code_bytes()), scales(kVectors * quantizer->scale_bytes() + 1);
+  std::vector<std::uint8_t> codes(kVectors * quantizer->code_bytes(0)), scales(kVectors * quantizer->scale_bytes(0) + 1);
   for (auto _ : state) {
     quantizer->encode_rows(rows.data(), kVectors, 0, codes.data(), scales.data());
     benchmark::DoNotOptimize(codes.data());

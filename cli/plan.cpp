@@ -36,8 +36,10 @@ LayerPlan plan_layer(const KVCacheConfig& config, int layer, const LayerMethods&
   plan.keys = config.method(layer, Role::keys).to_string();
   plan.values = config.method(layer, Role::values).to_string();
   const auto heads = static_cast<std::uint64_t>(config.options().kv_heads);
-  plan.bytes_per_token = heads * (methods.keys->code_bytes() + methods.keys->scale_bytes() + methods.values->code_bytes() +
-                                  methods.values->scale_bytes());
+  for (int h = 0; h < config.options().kv_heads; ++h) {
+    for (const VectorQuantizer* side : {methods.keys.get(), methods.values.get()})
+      plan.bytes_per_token += side->code_bytes(h) + side->scale_bytes(h);
+  }
   plan.exact_bytes_per_token = heads * 2 * 4 * static_cast<std::uint64_t>(config.options().head_dim);
   plan.bits_per_element = (methods.keys->bits_per_element() + methods.values->bits_per_element()) / 2;
   return plan;

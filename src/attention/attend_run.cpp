@@ -22,8 +22,8 @@ void spread_rows(float* tile, int count, int head_dim, std::size_t stride) {
 TileReader::TileReader(const TileDecoder& decoder, int head_dim)
     : decoder_(&decoder),
       head_dim_(head_dim),
-      code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes() : decoder.spec.code_bytes()),
-      scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes() : decoder.spec.scale_bytes()) {}
+      code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes(decoder.head) : decoder.spec.code_bytes()),
+      scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes(decoder.head) : decoder.spec.scale_bytes()) {}
 
 void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count, float* tile,
                       const TokenPlace* places) const {

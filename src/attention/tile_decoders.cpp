@@ -181,7 +181,7 @@ void decode_trellis(const TileDecoder& self, const std::uint8_t* codes, const st
 class RowScales {
  public:
   HWY_INLINE RowScales(const CodeSpec& spec, const std::uint8_t* scales, int count)
-      : scales_(scales), per_row_(spec.scale_count()), left_(per_row_ * static_cast<std::size_t>(count)) {}
+      : scales_(scales), per_row_(spec.scale_bytes() / 2), left_(per_row_ * static_cast<std::size_t>(count)) {}
 
   // The scales of the next row.
   HWY_INLINE const float* next() {
@@ -300,8 +300,9 @@ TileDecoder::Function find_affine(int bits) {
   return by_bits[bits - 2];
 }
 
-// Null for codes that have no vector decoder.
+// Null for codes that have no vector decoder: those of several widths, and vectors with a gain.
 TileDecoder::Function find_decoder(const CodeSpec& spec) {
+  if (spec.kind >= CodeKind::scalar && spec.vector_scale != VectorScale::f16) return nullptr;
   const bool whole_groups = spec.group > 0 && spec.group % kBlock == 0 && spec.head_dim % spec.group == 0;
   switch (spec.kind) {
     case CodeKind::f32:
@@ -320,6 +321,8 @@ TileDecoder::Function find_decoder(const CodeSpec& spec) {
       return find_scalar(spec.bits);
     case CodeKind::trellis:
       return find_trellis(spec);
+    case CodeKind::mixed:
+      return nullptr;
   }
   return nullptr;
 }
@@ -334,7 +337,7 @@ namespace {
 
 HWY_EXPORT(find_decoder);
 
-// Groups that are no multiple of 16 coordinates: row by row, by the definition.
+// Row by row, scales included.
 void decode_by_definition(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t* scales,
                           int count, float* tile) {
   for (int t = 0; t < count; ++t, tile += self.spec.head_dim) {
@@ -361,6 +364,8 @@ bool bits_exist(CodeKind kind, int bits) {
       return bits >= 1 && bits <= 8;
     case CodeKind::trellis:
       return bits >= 1 && bits <= 4;
+    case CodeKind::mixed:
+      return bits == 0;
   }
   return false;
 }
@@ -371,14 +376,15 @@ void check(const CodeSpec& spec) {
     throw ConfigError("attend", fmt::format("code '{}': {}", spec.name(), what));
   };
   if (!bits_exist(spec.kind, spec.bits)) refuse(fmt::format("there is no such code with {} bits", spec.bits));
-  if (spec.head_dim < 2 || spec.head_dim > kMaxHeadDim) {
-    refuse(fmt::format("head_dim {} is outside 2..{}", spec.head_dim, kMaxHeadDim));
+  if (spec.head_dim < 1 || spec.head_dim > kMaxHeadDim) {
+    refuse(fmt::format("head_dim {} is outside 1..{}", spec.head_dim, kMaxHeadDim));
   }
   const bool grouped = spec.kind == CodeKind::integer || spec.kind == CodeKind::affine;
   if (grouped && (spec.group < 1 || spec.head_dim % spec.group != 0)) {
     refuse(fmt::format("group {} does not divide head_dim {}", spec.group, spec.head_dim));
   }
-  if (!spec.has_vector_scale()) return;
+  for (const CodeRun& run : spec.runs) check(spec.of_run(run));
+  if (spec.kind != CodeKind::scalar && spec.kind != CodeKind::trellis) return;
   const std::size_t wanted = spec.kind == CodeKind::trellis ? 256 : std::size_t{1} << spec.bits;
   const std::size_t held = spec.table ? spec.table->size() : 0;
   if (held != wanted) refuse(fmt::format("its table holds {} values, not {}", held, wanted));
@@ -390,8 +396,8 @@ TileDecoder tile_decoder(const CodeSpec& spec) {
   check(spec);
   TileDecoder decoder;
   decoder.spec = spec;
-  decoder.vector_scale = spec.has_vector_scale();
   decoder.decode = HWY_DYNAMIC_DISPATCH(find_decoder)(spec);
+  decoder.vector_scale = decoder.decode != nullptr && spec.has_vector_scale();
   if (decoder.decode == nullptr) decoder.decode = decode_by_definition;
   return decoder;
 }

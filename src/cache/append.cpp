@@ -174,7 +174,7 @@ void find_key_places(const CacheState& cache, const NewTokens& input, const Codi
 }
 
 void code(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
-  const BlockLayout& layout = cache.layout;
+  const BlockLayout& layout = cache.layout(item.head);
   const auto slot = static_cast<std::size_t>(item.slot), count = static_cast<std::size_t>(item.count);
   std::array<TokenPlace, kPageTokens> places;
   find_key_places(cache, input, item, {places.data(), count});

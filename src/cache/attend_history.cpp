@@ -46,7 +46,7 @@ class CodedSide {
   }
   TileDecoder decoder(int head) const { return in_code_space_ ? decoder_ : tile_decoder(*method_, head); }
   // Null when what the kernels see is not transformed, or not centred.
-  const RowTransform* transform() const { return in_code_space_ ? method_->transform() : nullptr; }
+  const RowTransform* transform(int head) const { return in_code_space_ ? method_->transform(head) : nullptr; }
   const float* centre(int head) const { return in_code_space_ ? method_->centre(head) : nullptr; }
 
  private:
@@ -173,7 +173,7 @@ class Attention {
       const float* query = queries_.data<float>() + vector_offset(tile, r);
       const std::size_t at = static_cast<std::size_t>(r) * width;
       std::memcpy(memory.queries + at, query, width * sizeof(float));
-      if (const RowTransform* transform = keys_.transform())
+      if (const RowTransform* transform = keys_.transform(tile.head))
         transform->apply_query_row(query, memory.coded_queries + at);
       if (centre != nullptr) {
         double offset = 0;
@@ -193,7 +193,7 @@ class Attention {
     const AttendQuery query{
         .rows = tile.rows,
         .head_dim = head_dim_,
-        .queries = coded && keys_.transform() != nullptr ? memory.coded_queries : memory.queries,
+        .queries = coded && keys_.transform(tile.head) != nullptr ? memory.coded_queries : memory.queries,
         .key_offset = coded && keys_.centre(tile.head) != nullptr ? memory.key_offset : nullptr,
         .scale = scale_,
         .begin = memory.begin,
@@ -232,7 +232,7 @@ class Attention {
   }
 
   TokenRun coded_run(const AttendTile& tile, std::int64_t token, std::int64_t end) const {
-    const BlockLayout& layout = cache_.layout;
+    const BlockLayout& layout = cache_.layout(tile.head);
     const std::int64_t coded = cache_.coded(token);
     const auto slot = static_cast<std::size_t>(coded % kPageTokens);
     const std::uint8_t* block =
@@ -272,7 +272,7 @@ class Attention {
     const float* centre = values_.centre(tile.head);
     for (std::size_t r = 0; r < static_cast<std::size_t>(tile.rows); ++r) {
       float* out = sum.out + r * width;
-      if (const RowTransform* transform = values_.transform()) {
+      if (const RowTransform* transform = values_.transform(tile.head)) {
         float* coded = scratch.merge.reserve(width);
         std::memcpy(coded, out, width * sizeof(float));
         transform->inverse_row(coded, out);

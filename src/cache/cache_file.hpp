@@ -14,7 +14,8 @@
 //     rows.<b>.k_scales    u8  [kv_heads, c, scale bytes of a key]     likewise v_codes, v_scales
 //     rows.<b>.k_exact     f32 [kv_heads, e, head_dim]                 sinks, then the recent window
 //     rows.<b>.k_check     f32 [kv_heads, 1, head_dim]                 the first coded token, decoded
-// and v_exact, v_check likewise.
+// and v_exact, v_check likewise. Where the KV heads of a method take unequal bytes, codes and scales are u8 [bytes], the
+// heads one after the other.
 //
 // The check rows catch what the settings cannot say: calibration artifacts or code tables that are not those
 // under which the cache was filled.
@@ -45,13 +46,19 @@ struct RowCounts {
 RowCounts row_counts(const CacheState& cache, std::int64_t size, std::int64_t recent) noexcept;
 std::string row_tensor_name(std::size_t row, const char* tensor);
 
-// The sections of a page by tensor name.
+// The sections of a block by tensor name.
 struct CodeSection {
   const char* name;
-  std::size_t bytes;  // of one token
+  std::size_t VectorBytes::*part;  // codes or scales
+  VectorBytes (BlockLayout::*side)() const noexcept;
   std::size_t (BlockLayout::*offset)(std::size_t slot) const noexcept;
+
+  // Of one token.
+  std::size_t bytes(const BlockLayout& layout) const noexcept { return (layout.*side)().*part; }
 };
-std::vector<CodeSection> code_sections(const BlockLayout& layout);
+std::span<const CodeSection> code_sections();
+// The shape of a section's tensor for `coded` tokens.
+Shape section_shape(const CacheState& cache, const CodeSection& section, std::int64_t coded);
 
 // The first coded token of every head, decoded: f32 [kv_heads, 1, head_dim].
 Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role);

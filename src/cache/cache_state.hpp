@@ -22,6 +22,12 @@
 
 namespace veloxquant {
 
+// Where the block of a KV head stands in a page, and how its bytes are laid out.
+struct HeadBlock {
+  BlockLayout layout;
+  std::size_t offset;
+};
+
 // One row of the batch.
 struct CacheRow {
   std::int64_t size = 0;
@@ -36,7 +42,7 @@ struct CacheState {
   int layer = 0;
   LayerMethods methods;
   std::shared_ptr<ThreadPool> pool;
-  BlockLayout layout;
+  HeldVector<HeadBlock> blocks{};  // of a page, by head
   DType key_dtype = DType::f32, value_dtype = DType::f32;  // of the first append
   bool has_dtype = false;
   HeldVector<CacheRow> rows{};
@@ -59,11 +65,10 @@ struct CacheState {
     find_token_places(methods.keys->frame(), coded, places,
                       [&](std::int64_t c) { return row.positions.at(c + options().sinks); });
   }
+  const BlockLayout& layout(int head) const noexcept { return blocks[static_cast<std::size_t>(head)].layout; }
+  std::size_t block_offset(int head) const noexcept { return blocks[static_cast<std::size_t>(head)].offset; }
   // Bytes of a page: the blocks of all heads.
-  std::size_t page_bytes() const noexcept {
-    return static_cast<std::size_t>(options().kv_heads) * layout.bytes();
-  }
-  std::size_t block_offset(int head) const noexcept { return static_cast<std::size_t>(head) * layout.bytes(); }
+  std::size_t page_bytes() const noexcept { return blocks.back().offset + blocks.back().layout.bytes(); }
   // The block that holds the codes of token `sinks + coded` of a head.
   std::uint8_t* block(const PageList& pages, std::int64_t coded, int head) const noexcept {
     return pages[static_cast<std::size_t>(coded / kPageTokens)] + block_offset(head);

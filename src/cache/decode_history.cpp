@@ -30,7 +30,7 @@ void decode(const CacheState& cache, const DecodingItem& item, Role role, float*
   const auto slot = static_cast<std::size_t>(coded % kPageTokens);
   const auto count = static_cast<std::size_t>(item.end - item.begin);
   const std::uint8_t* block = cache.block(row.pages, coded, item.head);
-  const BlockLayout& layout = cache.layout;
+  const BlockLayout& layout = cache.layout(item.head);
   if (role == Role::keys) {
     std::array<TokenPlace, kPageTokens> places;
     if (cache.methods.keys->frame() > 0) cache.key_places(row, coded, {places.data(), count});

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -135,18 +136,18 @@ class CacheReader {
   void read_codes(std::size_t b, CacheRow& row, const RowCounts& counts) {
     const int heads = cache_.options().kv_heads;
     for (std::int64_t page = 0; page < pages_for(counts.coded); ++page) row.pages.add();
-    for (const CodeSection& section : code_sections(cache_.layout)) {
-      if (counts.coded == 0 || section.bytes == 0) continue;
-      const Tensor codes =
-          tensor(b, section.name, DType::u8, {heads, counts.coded, static_cast<std::int64_t>(section.bytes)});
+    for (const CodeSection& section : code_sections()) {
+      const Shape shape = section_shape(cache_, section, counts.coded);
+      if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
+      const Tensor codes = tensor(b, section.name, DType::u8, shape);
       const auto* from = codes.data<const std::uint8_t>();
       for (int h = 0; h < heads; ++h) {
+        const BlockLayout& layout = cache_.layout(h);
         for (std::int64_t first = 0; first < counts.coded; first += kPageTokens) {
           const std::size_t bytes =
               static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, counts.coded - first)) *
-              section.bytes;
-          std::memcpy(cache_.block(row.pages, first, h) + (cache_.layout.*section.offset)(0), from,
-                      bytes);
+              section.bytes(layout);
+          std::memcpy(cache_.block(row.pages, first, h) + (layout.*section.offset)(0), from, bytes);
           from += bytes;
         }
       }

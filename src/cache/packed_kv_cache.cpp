@@ -11,14 +11,26 @@
 namespace veloxquant {
 namespace {
 
-VectorBytes bytes_of(const std::shared_ptr<const VectorQuantizer>& method, const KVCacheConfig& config,
-                     Role role) {
+void check_method(const std::shared_ptr<const VectorQuantizer>& method, const KVCacheConfig& config,
+                  Role role) {
   if (!method) throw ConfigError("cache", fmt::format("no method for {}", to_string(role)));
   if (method->head_dim() != config.options().head_dim) {
     throw ConfigError("cache", fmt::format("the method for {} is made for head_dim {}, the config says {}",
                                            to_string(role), method->head_dim(), config.options().head_dim));
   }
-  return {method->code_bytes(), method->scale_bytes()};
+}
+
+HeldVector<HeadBlock> head_blocks(const LayerMethods& methods, int heads) {
+  HeldVector<HeadBlock> blocks;
+  blocks.reserve(static_cast<std::size_t>(heads));
+  std::size_t offset = 0;
+  for (int h = 0; h < heads; ++h) {
+    const BlockLayout layout({methods.keys->code_bytes(h), methods.keys->scale_bytes(h)},
+                             {methods.values->code_bytes(h), methods.values->scale_bytes(h)});
+    blocks.push_back({layout, offset});
+    offset += layout.bytes();
+  }
+  return blocks;
 }
 
 const KVCacheConfig& checked(const std::shared_ptr<const KVCacheConfig>& config, int layer) {
@@ -42,14 +54,15 @@ std::int64_t checked_row(const CacheState& cache, int row, const char* operation
 PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int layer, LayerMethods methods,
                              std::shared_ptr<ThreadPool> pool) {
   const KVCacheConfig& settings = checked(config, layer);
-  const BlockLayout layout(bytes_of(methods.keys, settings, Role::keys),
-                           bytes_of(methods.values, settings, Role::values));
+  check_method(methods.keys, settings, Role::keys);
+  check_method(methods.values, settings, Role::values);
+  auto blocks = head_blocks(methods, settings.options().kv_heads);
   if (!pool) pool = default_thread_pool();
   state_.reset(new State{{.config = std::move(config),
                           .layer = layer,
                           .methods = std::move(methods),
                           .pool = std::move(pool),
-                          .layout = layout}});
+                          .blocks = std::move(blocks)}});
   const auto batch = static_cast<std::size_t>(settings.options().batch);
   state_->rows.reserve(batch);
   while (state_->rows.size() < batch) state_->rows.push_back(state_->empty_row());
@@ -108,7 +121,7 @@ std::int64_t PackedKVCache::position(int row, std::int64_t index) const {
 }
 
 std::size_t PackedKVCache::nbytes() const {
-  std::size_t bytes = sizeof(State) + held_by(state_->rows);
+  std::size_t bytes = sizeof(State) + held_by(state_->rows) + held_by(state_->blocks);
   for (const CacheRow& row : state_->rows)
     bytes += row.pages.nbytes() + row.positions.nbytes() + row.exact.nbytes();
   return bytes;
@@ -121,7 +134,9 @@ std::int64_t PackedKVCache::coded_tokens() const {
 }
 
 std::size_t PackedKVCache::coded_bytes() const {
-  return static_cast<std::size_t>(coded_tokens() * state_->options().kv_heads) * state_->layout.token_bytes();
+  std::size_t bytes = 0;
+  for (const HeadBlock& block : state_->blocks) bytes += block.layout.token_bytes();
+  return static_cast<std::size_t>(coded_tokens()) * bytes;
 }
 
 void PackedKVCache::trim(std::int64_t count) {

@@ -14,17 +14,18 @@ Tensor positions_of(const CacheRow& row) {
   return tensor;
 }
 
-// [kv_heads, coded, bytes] from the pages, up to a page at a time.
+// From the pages, up to a page at a time.
 Tensor codes_of(const CacheState& cache, const CacheRow& row, const CodeSection& section,
                 std::int64_t coded) {
   const int heads = cache.options().kv_heads;
-  const Tensor tensor = Tensor::empty({heads, coded, static_cast<std::int64_t>(section.bytes)}, DType::u8);
+  const Tensor tensor = Tensor::empty(section_shape(cache, section, coded), DType::u8);
   auto* to = tensor.data<std::uint8_t>();
   for (int h = 0; h < heads; ++h) {
+    const BlockLayout& layout = cache.layout(h);
     for (std::int64_t first = 0; first < coded; first += kPageTokens) {
-      const std::size_t bytes =
-          static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, coded - first)) * section.bytes;
-      std::memcpy(to, cache.block(row.pages, first, h) + (cache.layout.*section.offset)(0), bytes);
+      const std::size_t bytes = static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, coded - first)) *
+                                section.bytes(layout);
+      std::memcpy(to, cache.block(row.pages, first, h) + (layout.*section.offset)(0), bytes);
       to += bytes;
     }
   }
@@ -53,7 +54,7 @@ void add_row(NamedTensors& tensors, const CacheState& cache, std::size_t b) {
     if (tensor.numel() != 0) tensors.emplace_back(row_tensor_name(b, name), std::move(tensor));
   };
   add("positions", positions_of(row));
-  for (const CodeSection& section : code_sections(cache.layout))
+  for (const CodeSection& section : code_sections())
     add(section.name, codes_of(cache, row, section, counts.coded));
   add("k_exact", exact_of(cache, row, counts, Role::keys));
   add("v_exact", exact_of(cache, row, counts, Role::values));
@@ -75,18 +76,32 @@ std::string row_tensor_name(std::size_t row, const char* tensor) {
   return fmt::format("rows.{}.{}", row, tensor);
 }
 
-std::vector<CodeSection> code_sections(const BlockLayout& layout) {
-  return {{"k_codes", layout.keys().codes, &BlockLayout::key_codes},
-          {"k_scales", layout.keys().scales, &BlockLayout::key_scales},
-          {"v_codes", layout.values().codes, &BlockLayout::value_codes},
-          {"v_scales", layout.values().scales, &BlockLayout::value_scales}};
+std::span<const CodeSection> code_sections() {
+  static constexpr CodeSection kSections[] = {
+      {"k_codes", &VectorBytes::codes, &BlockLayout::keys, &BlockLayout::key_codes},
+      {"k_scales", &VectorBytes::scales, &BlockLayout::keys, &BlockLayout::key_scales},
+      {"v_codes", &VectorBytes::codes, &BlockLayout::values, &BlockLayout::value_codes},
+      {"v_scales", &VectorBytes::scales, &BlockLayout::values, &BlockLayout::value_scales}};
+  return kSections;
+}
+
+Shape section_shape(const CacheState& cache, const CodeSection& section, std::int64_t coded) {
+  const int heads = cache.options().kv_heads;
+  const auto bytes = [&](int h) { return static_cast<std::int64_t>(section.bytes(cache.layout(h))); };
+  std::int64_t all = 0;
+  bool equal = true;
+  for (int h = 0; h < heads; ++h) {
+    all += bytes(h);
+    equal = equal && bytes(h) == bytes(0);
+  }
+  return equal ? Shape{heads, coded, bytes(0)} : Shape{coded * all};
 }
 
 Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role) {
   const KVCacheOptions& o = cache.options();
-  const BlockLayout& layout = cache.layout;
   const Tensor rows = Tensor::empty({o.kv_heads, 1, o.head_dim}, DType::f32);
   for (int h = 0; h < o.kv_heads; ++h) {
+    const BlockLayout& layout = cache.layout(h);
     const std::uint8_t* block = cache.block(row.pages, 0, h);
     float* to = rows.data<float>() + std::ptrdiff_t{h} * o.head_dim;
     if (role == Role::keys) {

@@ -47,17 +47,38 @@ void decode_affine(const CodeSpec& spec, const std::uint8_t* codes, const std::u
   }
 }
 
+float vector_scale_at(const CodeSpec& spec, const std::uint8_t* scales) {
+  switch (spec.vector_scale) {
+    case VectorScale::none:
+      return 1;
+    case VectorScale::gain:
+      return gain_value(scales[0] % kGainSteps);
+    default:
+      return scale_at(scales, 0);
+  }
+}
+
 void decode_scalar(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
-  const float scale = scale_at(scales, 0);
+  const float scale = vector_scale_at(spec, scales);
   for (int c = 0; c < spec.head_dim; ++c) x[c] = scale * (*spec.table)[code_at(spec, codes, c)];
 }
 
 void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
-  const float scale = scale_at(scales, 0);
+  const float scale = vector_scale_at(spec, scales);
   const std::size_t bits = static_cast<std::size_t>(spec.bits),
                     total = bits * static_cast<std::size_t>(spec.head_dim);
   for (int c = 0; c < spec.head_dim; ++c)
     x[c] = scale * (*spec.table)[read_cyclic_bits(codes, bits * static_cast<std::size_t>(c), 8, total)];
+}
+
+void decode_mixed(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  const float scale = vector_scale_at(spec, scales);
+  for (const CodeRun& run : spec.runs) {
+    decode_row(spec.of_run(run), codes, nullptr, x);
+    for (int c = 0; c < run.count; ++c) x[c] *= scale;
+    codes += run.code_bytes();
+    x += run.count;
+  }
 }
 
 }  // namespace
@@ -81,6 +102,8 @@ void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint
       return decode_scalar(spec, codes, scales, x);
     case CodeKind::trellis:
       return decode_trellis(spec, codes, scales, x);
+    case CodeKind::mixed:
+      return decode_mixed(spec, codes, scales, x);
   }
 }
 

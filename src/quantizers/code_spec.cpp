@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <veloxquant/quantizers/code_spec.hpp>
 
 namespace veloxquant {
@@ -22,26 +23,51 @@ const char* to_string(CodeKind kind) noexcept {
       return "scalar";
     case CodeKind::trellis:
       return "trellis";
+    case CodeKind::mixed:
+      return "mixed";
   }
   return "unknown";
 }
 
-std::size_t CodeSpec::scale_count() const noexcept {
+float gain_value(int u) noexcept {
+  constexpr float kQuarters[] = {1.0f, 1.18920712f, 1.41421356f, 1.68179283f};  // the same on every system
+  return std::ldexp(kQuarters[u % 4], u / 4 - kGainSteps / 8);
+}
+
+std::size_t CodeSpec::code_bytes() const noexcept {
+  if (kind != CodeKind::mixed) return (static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(bits) + 7) / 8;
+  std::size_t bytes = 0;
+  for (const CodeRun& run : runs) bytes += run.code_bytes();
+  return bytes;
+}
+
+std::size_t CodeSpec::scale_bytes() const noexcept {
   switch (kind) {
     case CodeKind::integer:
-      return static_cast<std::size_t>(head_dim / group);
-    case CodeKind::affine:
       return 2 * static_cast<std::size_t>(head_dim / group);
+    case CodeKind::affine:
+      return 4 * static_cast<std::size_t>(head_dim / group);
     case CodeKind::scalar:
     case CodeKind::trellis:
-      return 1;
+    case CodeKind::mixed:
+      return vector_scale == VectorScale::f16 ? 2 : vector_scale == VectorScale::gain ? 1 : 0;
     default:
       return 0;
   }
 }
 
+CodeSpec CodeSpec::of_run(const CodeRun& run) const {
+  return {.kind = run.kind, .bits = run.bits, .head_dim = run.count, .group = 0, .table = run.table,
+          .vector_scale = VectorScale::none};
+}
+
 std::string CodeSpec::name() const {
   if (kind < CodeKind::integer) return to_string(kind);
+  if (kind == CodeKind::mixed) {
+    std::string name = "mixed";
+    for (const CodeRun& run : runs) name += fmt::format(" {}x{}:{}", run.count, to_string(run.kind), run.bits);
+    return name;
+  }
   if (group > 0) return fmt::format("{} {} bit group {}", to_string(kind), bits, group);
   return fmt::format("{} {} bit", to_string(kind), bits);
 }

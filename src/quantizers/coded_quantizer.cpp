@@ -27,7 +27,7 @@ void CodedQuantizer::encode_rows(const float* rows, std::size_t count, int head,
       transform_->apply_row(x, transformed.data());
       x = transformed.data();
     }
-    code_->encode(x, codes + i * code_bytes(), scales + i * scale_bytes());
+    code_->encode(x, codes + i * code_bytes(head), scales + i * scale_bytes(head));
   }
 }
 
@@ -38,7 +38,7 @@ void CodedQuantizer::decode_rows(const std::uint8_t* codes, const std::uint8_t* 
   std::vector<float> coded(transform_ ? d : 0);
   for (std::size_t i = 0; i < count; ++i) {
     float* x = rows + i * d;
-    decode_row(code_->spec(), codes + i * code_bytes(), scales + i * scale_bytes(), transform_ ? coded.data() : x);
+    decode_row(code_->spec(), codes + i * code_bytes(head), scales + i * scale_bytes(head), transform_ ? coded.data() : x);
     if (transform_) transform_->inverse_row(coded.data(), x);
     if (mean != nullptr) {
       for (std::size_t c = 0; c < d; ++c) x[c] += mean[c];

@@ -16,14 +16,15 @@ class CodedQuantizer final : public VectorQuantizer {
                  std::shared_ptr<const RowCode> code);
 
   int head_dim() const noexcept override { return code_->spec().head_dim; }
-  std::size_t code_bytes() const noexcept override { return code_->spec().code_bytes(); }
-  std::size_t scale_bytes() const noexcept override { return code_->spec().scale_bytes(); }
+  std::size_t code_bytes(int /*head*/) const noexcept override { return code_->spec().code_bytes(); }
+  std::size_t scale_bytes(int /*head*/) const noexcept override { return code_->spec().scale_bytes(); }
   void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
                    std::uint8_t* scales) const override;
   void decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
                    float* rows) const override;
-  const RowTransform* transform() const noexcept override { return transform_.get(); }
+  const RowTransform* transform(int /*head*/) const noexcept override { return transform_.get(); }
   const float* centre(int head) const noexcept override;
+  using VectorQuantizer::code_spec;
   const CodeSpec* code_spec() const override { return &code_->spec(); }
   std::size_t method_bytes() const noexcept override;
 

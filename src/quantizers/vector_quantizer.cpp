@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <vector>
 #include <veloxquant/core/error.hpp>
 
 #include "core/input.hpp"
@@ -10,21 +11,51 @@
 namespace veloxquant {
 namespace {
 
-// A code tensor must be u8 (or f16 scales), [batch, heads, seq, n].
-void check_encoded(const EncodedVector& e, int head_dim, std::size_t code_bytes, std::size_t scale_bytes) {
-  if (e.original_shape.size() != 4 || e.original_shape[3] != head_dim) {
-    throw ShapeError("decode", fmt::format("original shape {}, needs [batch, heads, seq, {}]", to_string(e.original_shape), head_dim));
+// Where the codes or the scales of each head of each batch row stand in the tensors of an EncodedVector.
+struct EncodedLayout {
+  EncodedLayout(const VectorQuantizer& method, const Shape& shape)
+      : heads(static_cast<int>(shape[1])), tokens(static_cast<std::size_t>(shape[2])) {
+    for (int h = 0; h < heads; ++h) {
+      equal = equal && method.code_bytes(h) == method.code_bytes(0) && method.scale_bytes(h) == method.scale_bytes(0);
+      codes.push_back(tokens * row_codes);
+      scales.push_back(tokens * row_scales);
+      row_codes += method.code_bytes(h);
+      row_scales += method.scale_bytes(h);
+    }
+    scale_dtype = equal && heads > 0 && method.scale_bytes(0) % 2 == 0 ? DType::f16 : DType::u8;
+    const auto tensor_shape = [&](std::size_t row, std::size_t vector) -> Shape {
+      if (!equal) return {shape[0], static_cast<std::int64_t>(tokens * row)};
+      return {shape[0], shape[1], shape[2], static_cast<std::int64_t>(vector)};
+    };
+    codes_shape = tensor_shape(row_codes, heads > 0 ? method.code_bytes(0) : 0);
+    scales_shape = tensor_shape(row_scales, heads > 0 ? method.scale_bytes(0) / size_of(scale_dtype) : 0);
   }
-  Shape wanted = e.original_shape;
-  wanted[3] = static_cast<std::int64_t>(code_bytes);
-  if (e.indices.dtype() != DType::u8 || e.indices.shape() != wanted) {
+  std::size_t codes_at(std::int64_t row, int head) const {
+    return static_cast<std::size_t>(row) * tokens * row_codes + codes[static_cast<std::size_t>(head)];
+  }
+  std::size_t scales_at(std::int64_t row, int head) const {
+    return static_cast<std::size_t>(row) * tokens * row_scales + scales[static_cast<std::size_t>(head)];
+  }
+
+  int heads;
+  std::size_t tokens;
+  bool equal = true;
+  std::vector<std::size_t> codes{}, scales{};   // of each head, from the row's begin
+  std::size_t row_codes = 0, row_scales = 0;    // of one token, all heads
+  DType scale_dtype = DType::f16;
+  Shape codes_shape{}, scales_shape{};
+};
+
+void check_encoded(const EncodedVector& e, const EncodedLayout& layout) {
+  if (e.indices.dtype() != DType::u8 || e.indices.shape() != layout.codes_shape) {
     throw ShapeError("decode", fmt::format("indices are {} {}, need u8 {}", to_string(e.indices.dtype()),
-                                           to_string(e.indices.shape()), to_string(wanted)));
+                                           to_string(e.indices.shape()), to_string(layout.codes_shape)));
   }
-  wanted[3] = static_cast<std::int64_t>(scale_bytes / 2);
-  if (scale_bytes == 0 ? e.scale.has_value() : !e.scale || e.scale->dtype() != DType::f16 || e.scale->shape() != wanted) {
-    throw ShapeError("decode", scale_bytes == 0 ? std::string("this code has no scales")
-                                                : fmt::format("scales need f16 {}", to_string(wanted)));
+  if (layout.row_scales == 0 ? e.scale.has_value()
+                             : !e.scale || e.scale->dtype() != layout.scale_dtype || e.scale->shape() != layout.scales_shape) {
+    throw ShapeError("decode", layout.row_scales == 0 ? std::string("this code has no scales")
+                                                      : fmt::format("scales need {} {}", to_string(layout.scale_dtype),
+                                                                    to_string(layout.scales_shape)));
   }
 }
 
@@ -50,8 +81,8 @@ class Wrapped final : public VectorQuantizer {
     metadata_ = one.metadata;
   }
   int head_dim() const noexcept override { return head_dim_; }
-  std::size_t code_bytes() const noexcept override { return code_bytes_; }
-  std::size_t scale_bytes() const noexcept override { return scale_bytes_; }
+  std::size_t code_bytes(int /*head*/) const noexcept override { return code_bytes_; }
+  std::size_t scale_bytes(int /*head*/) const noexcept override { return scale_bytes_; }
   void encode_rows(const float* rows, std::size_t count, int /*head*/, std::uint8_t* codes,
                    std::uint8_t* scales) const override {
     const auto n = static_cast<std::int64_t>(count);
@@ -101,36 +132,42 @@ class Wrapped final : public VectorQuantizer {
 
 EncodedVector VectorQuantizer::encode(const Tensor& x) const {
   const Tensor rows = checked_vectors(x, head_dim(), "encode");
+  const EncodedLayout layout(*this, x.shape());
   EncodedVector result;
   result.original_shape = x.shape();
   result.dtype = x.dtype();
-  Shape shape = x.shape();
-  shape[3] = static_cast<std::int64_t>(code_bytes());
-  result.indices = Tensor::empty(shape, DType::u8);
-  shape[3] = static_cast<std::int64_t>(scale_bytes() / 2);
-  if (scale_bytes() != 0) result.scale = Tensor::empty(shape, DType::f16);
-  const auto tokens = static_cast<std::size_t>(x.dim(2));
-  for (std::int64_t i = 0; i < x.dim(0) * x.dim(1); ++i) {
-    const std::size_t first = static_cast<std::size_t>(i) * tokens;
-    encode_rows(rows.data<float>() + first * static_cast<std::size_t>(head_dim()), tokens, static_cast<int>(i % x.dim(1)),
-                result.indices.data<std::uint8_t>() + first * code_bytes(),
-                result.scale ? static_cast<std::uint8_t*>(result.scale->raw()) + first * scale_bytes() : nullptr);
+  result.indices = Tensor::empty(layout.codes_shape, DType::u8);
+  if (layout.row_scales != 0) result.scale = Tensor::empty(layout.scales_shape, layout.scale_dtype);
+  auto* const scales = result.scale ? static_cast<std::uint8_t*>(result.scale->raw()) : nullptr;
+  const std::size_t vectors = layout.tokens * static_cast<std::size_t>(head_dim());
+  const float* from = rows.data<float>();
+  for (std::int64_t b = 0; b < x.dim(0); ++b) {
+    for (int h = 0; h < layout.heads; ++h, from += vectors) {
+      encode_rows(from, layout.tokens, h, result.indices.data<std::uint8_t>() + layout.codes_at(b, h),
+                  scales == nullptr ? nullptr : scales + layout.scales_at(b, h));
+    }
   }
   return result;
 }
 
 Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
-  check_encoded(encoded, head_dim(), code_bytes(), scale_bytes());
+  const Shape& shape = encoded.original_shape;
+  if (shape.size() != 4 || shape[3] != head_dim()) {
+    throw ShapeError("decode", fmt::format("original shape {}, needs [batch, heads, seq, {}]", to_string(shape), head_dim()));
+  }
+  const EncodedLayout layout(*this, shape);
+  check_encoded(encoded, layout);
   const Tensor indices = encoded.indices.contiguous();
   const Tensor scale = encoded.scale ? encoded.scale->contiguous() : Tensor();
-  Tensor rows = Tensor::empty(encoded.original_shape, DType::f32);
-  const auto tokens = static_cast<std::size_t>(encoded.original_shape[2]);
-  const std::int64_t heads = encoded.original_shape[1];
-  for (std::int64_t i = 0; i < encoded.original_shape[0] * heads; ++i) {
-    const std::size_t first = static_cast<std::size_t>(i) * tokens;
-    decode_rows(indices.data<std::uint8_t>() + first * code_bytes(),
-                encoded.scale ? static_cast<const std::uint8_t*>(scale.raw()) + first * scale_bytes() : nullptr, tokens,
-                static_cast<int>(i % heads), rows.data<float>() + first * static_cast<std::size_t>(head_dim()));
+  const auto* const scales = encoded.scale ? static_cast<const std::uint8_t*>(scale.raw()) : nullptr;
+  Tensor rows = Tensor::empty(shape, DType::f32);
+  const std::size_t vectors = layout.tokens * static_cast<std::size_t>(head_dim());
+  float* to = rows.data<float>();
+  for (std::int64_t b = 0; b < shape[0]; ++b) {
+    for (int h = 0; h < layout.heads; ++h, to += vectors) {
+      decode_rows(indices.data<std::uint8_t>() + layout.codes_at(b, h),
+                  scales == nullptr ? nullptr : scales + layout.scales_at(b, h), layout.tokens, h, to);
+    }
   }
   return rows.to(encoded.dtype);
 }

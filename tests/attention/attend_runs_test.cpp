@@ -193,15 +193,15 @@ class OpaqueQuantizer final : public VectorQuantizer {
  public:
   explicit OpaqueQuantizer(CodeSpec spec) : spec_(std::move(spec)) {}
   int head_dim() const noexcept override { return spec_.head_dim; }
-  std::size_t code_bytes() const noexcept override { return spec_.code_bytes(); }
-  std::size_t scale_bytes() const noexcept override { return spec_.scale_bytes(); }
+  std::size_t code_bytes(int /*head*/) const noexcept override { return spec_.code_bytes(); }
+  std::size_t scale_bytes(int /*head*/) const noexcept override { return spec_.scale_bytes(); }
   std::size_t method_bytes() const noexcept override { return 0; }
   void encode_rows(const float*, std::size_t, int, std::uint8_t*, std::uint8_t*) const override {}
   void decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
                    float* rows) const override {
     EXPECT_EQ(head, 3);
     for (std::size_t t = 0; t < count; ++t) {
-      decode_row(spec_, codes + t * code_bytes(), scales + t * scale_bytes(),
+      decode_row(spec_, codes + t * spec_.code_bytes(), scales + t * spec_.scale_bytes(),
                  rows + t * static_cast<std::size_t>(head_dim()));
     }
   }

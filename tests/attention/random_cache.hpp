@@ -97,7 +97,7 @@ inline std::vector<std::uint8_t> random_codes(const CodeSpec& spec, int count, s
 inline std::vector<std::uint8_t> random_scales(const CodeSpec& spec, int count, std::mt19937& random) {
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count) * spec.scale_bytes());
   std::uniform_real_distribution<float> uniform(0.5f, 1.0f);
-  const std::size_t per_row = spec.scale_count();
+  const std::size_t per_row = spec.scale_bytes() / 2;
   const float step = spec.has_vector_scale() ? 1.0f : std::ldexp(3.0f, -spec.bits);
   for (std::size_t i = 0; 2 * i < bytes.size(); ++i) {
     const bool bias = spec.kind == CodeKind::affine && i % per_row >= per_row / 2;

@@ -14,19 +14,19 @@ class Bounded final : public VectorQuantizer {
  public:
   explicit Bounded(const QuantizerOptions& o) : head_dim_(o.head_dim) {}
   int head_dim() const noexcept override { return head_dim_; }
-  std::size_t code_bytes() const noexcept override { return 4 * static_cast<std::size_t>(head_dim_); }
-  std::size_t scale_bytes() const noexcept override { return 0; }
+  std::size_t code_bytes(int /*head*/) const noexcept override { return 4 * static_cast<std::size_t>(head_dim_); }
+  std::size_t scale_bytes(int /*head*/) const noexcept override { return 0; }
   void encode_rows(const float* rows, std::size_t count, int, std::uint8_t* codes,
                    std::uint8_t*) const override {
     for (std::size_t i = 0; i < count * static_cast<std::size_t>(head_dim_); ++i) {
       if (std::abs(rows[i]) > 100)
         throw NumericError("encode", "value " + std::to_string(rows[i]) + " above 100");
     }
-    std::copy_n(reinterpret_cast<const std::uint8_t*>(rows), count * code_bytes(), codes);
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(rows), count * code_bytes(0), codes);
   }
   void decode_rows(const std::uint8_t* codes, const std::uint8_t*, std::size_t count, int,
                    float* rows) const override {
-    std::copy_n(codes, count * code_bytes(), reinterpret_cast<std::uint8_t*>(rows));
+    std::copy_n(codes, count * code_bytes(0), reinterpret_cast<std::uint8_t*>(rows));
   }
   std::size_t method_bytes() const noexcept override { return 0; }
 
@@ -246,7 +246,7 @@ TEST(Methods, AreSharedByLayersOfEqualSettings) {
   EXPECT_EQ(caches[0]->methods().keys, caches[3]->methods().keys);
   EXPECT_NE(caches[0]->methods().keys, caches[2]->methods().keys);
   EXPECT_EQ(caches[0]->methods().values, caches[2]->methods().values);
-  EXPECT_EQ(caches[2]->methods().keys->code_bytes(), 128u);
+  EXPECT_EQ(caches[2]->methods().keys->code_bytes(0), 128u);
   EXPECT_EQ(caches[2]->layer(), 2);
   EXPECT_THROW(PackedKVCache(config, 4), ConfigError);
   EXPECT_THROW(PackedKVCache(config, 0, LayerMethods{}), ConfigError);

@@ -62,7 +62,7 @@ struct Model {
 
 std::vector<float> coded(const VectorQuantizer& method, const std::vector<float>& heads) {
   std::vector<float> out(heads.size());
-  std::vector<std::uint8_t> codes(method.code_bytes()), scales(method.scale_bytes() + 1);
+  std::vector<std::uint8_t> codes(method.code_bytes(0)), scales(method.scale_bytes(0) + 1);
   for (int h = 0; h < kHeads; ++h) {
     method.encode_rows(heads.data() + h * kWidth, 1, h, codes.data(), scales.data());
     method.decode_rows(codes.data(), scales.data(), 1, h, out.data() + h * kWidth);

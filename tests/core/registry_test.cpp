@@ -82,8 +82,8 @@ TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
 
 TEST(VectorQuantizer, WrapsAMethodFromOutside) {
   const auto wrapped = as_vector_quantizer(QuantizerFactory::create("halves", {.bits = 16, .head_dim = 8}), Role::keys, 8);
-  EXPECT_EQ(wrapped->code_bytes(), 16u);
-  EXPECT_EQ(wrapped->scale_bytes(), 0u);
+  EXPECT_EQ(wrapped->code_bytes(0), 16u);
+  EXPECT_EQ(wrapped->scale_bytes(0), 0u);
   const std::vector<float> rows = {1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8};
   std::vector<std::uint8_t> codes(32);
   wrapped->encode_rows(rows.data(), 2, 0, codes.data(), nullptr);

@@ -15,6 +15,12 @@
 //   scalar    bits 1..8 each, LSB first                      1 (S)                           S * table[u]
 //   trellis   bits 1..4 each, LSB first, cyclic              1 (S)                           S * table[w], w = the 8
 //                                                                                            bits from bit c * bits on
+//   mixed     its runs one after the other, each a scalar    0 or 1 (S)                      as in its run
+//             or trellis code that begins on a byte
+//
+// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7, or absent (S = 1).
+// head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the transform in front
+// of it leaves out what gets no bits).
 //
 // "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8 of
 // byte i / 8. A vector's codes start on a byte; unused bits of the last byte are zero.
@@ -28,8 +34,23 @@
 
 namespace veloxquant {
 
-enum class CodeKind : std::uint8_t { f32, f16, bf16, fp8_e4m3, integer, affine, scalar, trellis };
+enum class CodeKind : std::uint8_t { f32, f16, bf16, fp8_e4m3, integer, affine, scalar, trellis, mixed };
 const char* to_string(CodeKind kind) noexcept;
+
+// The factor of a whole vector in codes of kind scalar, trellis and mixed.
+enum class VectorScale : std::uint8_t { none, f16, gain };
+inline constexpr int kGainSteps = 16;  // a gain is one of 2^((u - 8) / 4), u = 0..15
+float gain_value(int u) noexcept;
+
+// Consecutive coordinates of one width in a mixed code.
+struct CodeRun {
+  CodeKind kind = CodeKind::scalar;  // or trellis
+  int bits = 0;
+  int count = 0;
+  std::shared_ptr<const std::vector<float>> table{};  // scalar: 2^bits values; trellis: 256 values
+
+  std::size_t code_bytes() const noexcept { return (static_cast<std::size_t>(count) * static_cast<std::size_t>(bits) + 7) / 8; }
+};
 
 struct CodeSpec {
   CodeKind kind = CodeKind::f32;
@@ -37,14 +58,17 @@ struct CodeSpec {
   int head_dim = 0;
   int group = 0;                                    // integer, affine
   std::shared_ptr<const std::vector<float>> table;  // scalar: 2^bits values; trellis: 256 values
+  VectorScale vector_scale = VectorScale::f16;      // scalar, trellis, mixed
+  std::vector<CodeRun> runs{};                      // mixed
 
-  // Bytes of one vector's codes: ceil(head_dim * bits / 8), and of its scales.
-  std::size_t code_bytes() const noexcept { return (static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(bits) + 7) / 8; }
-  std::size_t scale_count() const noexcept;
-  std::size_t scale_bytes() const noexcept { return 2 * scale_count(); }
+  // Bytes of one vector's codes: ceil(head_dim * bits / 8), or the sum over the runs; and of its scales.
+  std::size_t code_bytes() const noexcept;
+  std::size_t scale_bytes() const noexcept;
   double bits_per_element() const noexcept { return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim; }
   // One factor for the whole vector, which kernels apply to the score or to the weight instead of to each value.
-  bool has_vector_scale() const noexcept { return kind == CodeKind::scalar || kind == CodeKind::trellis; }
+  bool has_vector_scale() const noexcept { return kind >= CodeKind::scalar && vector_scale != VectorScale::none; }
+  // A run of a mixed code as a code of its own, without scale.
+  CodeSpec of_run(const CodeRun& run) const;
   // "scalar 4 bit", "affine 4 bit group 64", ...
   std::string name() const;
 };

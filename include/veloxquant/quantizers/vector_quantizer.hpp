@@ -1,7 +1,12 @@
 // VectorQuantizer: a quantizer that codes each vector by itself into a fixed number of bytes.
 //
 // All built-in methods are of this kind. encode() and decode() of the Quantizer interface are written here, once,
-// in terms of rows; the cache calls the row functions directly. A method from outside may implement Quantizer
+// in terms of rows; the cache calls the row functions directly. A calibrated method may spend other bits on every KV
+// head, so sizes, codes and transforms are asked for by head; what is asked for without one holds for all heads.
+//
+// Where the heads' sizes are equal, EncodedVector::indices is u8 [batch, heads, seq, bytes of a vector] and its scale
+// f16 (u8 for gains) [batch, heads, seq, n]. Where they are not, both are u8 [batch, bytes], the heads one after the
+// other, each [seq, bytes of a vector]. A method from outside may implement Quantizer
 // alone: as_vector_quantizer() then wraps it, provided that its codes have a fixed size per vector.
 #pragma once
 
@@ -25,10 +30,12 @@ struct TokenPlace {
 class VectorQuantizer : public Quantizer {
  public:
   virtual int head_dim() const noexcept = 0;
-  virtual std::size_t code_bytes() const noexcept = 0;   // of one vector
-  virtual std::size_t scale_bytes() const noexcept = 0;  // of one vector
-  // Codes `count` vectors of KV head `head`: rows f32 [count, head_dim] (finite) -> codes [count, code_bytes]
-  // and scales [count, scale_bytes]. Throws NumericError when a value leaves the range that the code holds.
+  virtual std::size_t code_bytes(int head) const noexcept = 0;   // of one vector
+  virtual std::size_t scale_bytes(int head) const noexcept = 0;  // of one vector
+  using Quantizer::code_spec;
+  virtual const CodeSpec* code_spec(int /*head*/) const { return code_spec(); }
+  // Codes `count` vectors of KV head `head`: rows f32 [count, head_dim] (finite) -> codes [count, code_bytes(head)]
+  // and scales [count, scale_bytes(head)]. Throws NumericError when a value leaves the range that the code holds.
   virtual void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
                            std::uint8_t* scales) const = 0;
   // The inverse: the decoded vectors in the space of the input.
@@ -47,7 +54,7 @@ class VectorQuantizer : public Quantizer {
   }
   // The transform between the input and what the codes hold; null when there is none. Attention transforms the
   // query (keys) or the sum (values) instead of the cached vectors.
-  virtual const RowTransform* transform() const noexcept { return nullptr; }
+  virtual const RowTransform* transform(int /*head*/) const noexcept { return nullptr; }
   // The mean [head_dim] subtracted from the vectors of a KV head before the transform; null when there is none.
   virtual const float* centre(int /*head*/) const noexcept { return nullptr; }
   // Bytes of tables, bases and means held by the method and shared by all caches that use it.
@@ -56,7 +63,7 @@ class VectorQuantizer : public Quantizer {
   EncodedVector encode(const Tensor& x) const override;
   Tensor decode(const EncodedVector& encoded) const override;
   double bits_per_element() const override {
-    return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim();
+    return 8.0 * static_cast<double>(code_bytes(0) + scale_bytes(0)) / head_dim();
   }
 };
 
