@@ -18,7 +18,7 @@ constexpr int kTrellisWidths = 4;
 // The shortest run that a trellis serves better than a scalar code, by width.
 constexpr std::array<int, kTrellisWidths> kShortestTrellis = {24, 16, 16, 16};
 
-CoordinateRun make_run(RunCode code, int bits, int count) {
+RunPlan make_run(RunCode code, int bits, int count) {
   const bool trellis = code == RunCode::trellis && bits <= kTrellisWidths && count >= kShortestTrellis[static_cast<std::size_t>(bits - 1)];
   return {trellis ? CodeKind::trellis : CodeKind::scalar, bits, count};
 }
@@ -78,8 +78,8 @@ class Filling {
   }
 
   double spent() const { return spent_; }
-  std::vector<CoordinateRun> runs(std::size_t g, RunCode code) const {
-    std::vector<CoordinateRun> result;
+  std::vector<RunPlan> runs(std::size_t g, RunCode code) const {
+    std::vector<RunPlan> result;
     for (std::size_t b = 0; b < bits_[g].size() && bits_[g][b] > 0;) {
       std::size_t end = b;
       int count = 0;
@@ -156,7 +156,7 @@ Allocation allocate_bits(const std::vector<AllocationGroup>& groups, const Alloc
     result.runs.push_back(filling.runs(g, options.code));
     double left = 0;
     std::size_t c = 0;
-    for (const CoordinateRun& run : result.runs.back()) {
+    for (const RunPlan& run : result.runs.back()) {
       const double distortion = code_distortion(run.kind, run.bits);
       for (int i = 0; i < run.count; ++i) left += static_cast<double>(groups[g].lambda[c++]) * distortion;
     }

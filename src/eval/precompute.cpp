@@ -116,12 +116,12 @@ class SpectralPrecompute {
     std::vector<double> predicted;
     for (std::size_t g = 0; g < fits_.size(); ++g) {
       const Allocation own =
-          allocate_bits({group(g, 1)}, {.target_bits = kProbeBits, .code = request_.code, .gain_bits = request_.gain ? 4 : 0});
+          allocate_bits({group(g, 1)}, {.target_bits = kProbeBits, .code = request_.code, .gain_bits = request_.gain ? kGainBits : 0});
       const bool keys = role_of(g) == Role::keys;
       const SpectralFit& fit = fits_[g];
       const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(), fit.lambda.data()};
       probes.push_back({layer_of(g), role_of(g), static_cast<int>(g % as_size(settings_.kv_heads)),
-                        std::make_shared<const SpectralHead>(basis, RunCoder(own.runs[0], request_.gain),
+                        std::make_shared<const SpectralHead>(basis, own.runs[0], request_.gain,
                                                              keys ? turn_ : nullptr, turns())});
       predicted.push_back(own.predicted_kl);
     }
@@ -238,7 +238,7 @@ ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& req
 double spectral_forecast(const ArtifactStore& artifacts, double target_bits) {
   const SpectralSettings settings = read_settings(artifacts);
   return allocate_bits(allocation_groups(artifacts, settings),
-                       {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? 4 : 0})
+                       {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? kGainBits : 0})
       .predicted_kl;
 }
 

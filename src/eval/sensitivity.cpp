@@ -23,7 +23,7 @@ void code_head(const Probe& probe, const Tensor& x, std::int64_t frame, std::int
       const std::int64_t at = begin + static_cast<std::int64_t>(i) - sinks;
       places[i] = {.position = at + sinks, .frame_start = sinks + (frame > 0 ? at / frame * frame : 0)};
     }
-    std::vector<std::uint8_t> codes(count * probe.coder->coder().code_bytes()), gains(count);
+    std::vector<std::uint8_t> codes(count * probe.coder->spec().code_bytes()), gains(count);
     float* at = rows + begin * dim;
     probe.coder->encode(at, places.data(), count, codes.data(), gains.data());
     probe.coder->decode(codes.data(), gains.data(), places.data(), count, at);

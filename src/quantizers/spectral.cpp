@@ -22,16 +22,11 @@ constexpr std::int64_t kEndless = std::int64_t{1} << 40;
 class SpectralQuantizer final : public VectorQuantizer {
  public:
   SpectralQuantizer(std::vector<SpectralHead> heads, int head_dim, std::int64_t frame, std::int64_t step)
-      : heads_(std::move(heads)), head_dim_(head_dim), frame_(frame), step_(step) {
-    for (const SpectralHead& head : heads_) {
-      code_bytes_ = std::max(code_bytes_, head.coder().code_bytes());
-      gain_ = gain_ || head.coder().has_gain();
-    }
-  }
+      : heads_(std::move(heads)), head_dim_(head_dim), frame_(frame), step_(step) {}
 
   int head_dim() const noexcept override { return head_dim_; }
-  std::size_t code_bytes() const noexcept override { return code_bytes_; }
-  std::size_t scale_bytes() const noexcept override { return gain_ ? 1 : 0; }
+  std::size_t code_bytes(int head) const noexcept override { return of(head).spec().code_bytes(); }
+  std::size_t scale_bytes(int head) const noexcept override { return of(head).spec().scale_bytes(); }
   std::int64_t frame() const noexcept override { return frame_; }
 
   void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
@@ -44,24 +39,11 @@ class SpectralQuantizer final : public VectorQuantizer {
   }
   void encode_rows_at(const float* rows, const TokenPlace* places, std::size_t count, int head, std::uint8_t* codes,
                       std::uint8_t* scales) const override {
-    const SpectralHead& h = heads_[static_cast<std::size_t>(head)];
-    std::vector<std::uint8_t> dense(count * h.coder().code_bytes());
-    h.encode(rows, places, count, dense.data(), scales);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto from = dense.begin() + static_cast<std::ptrdiff_t>(i * h.coder().code_bytes());
-      std::uint8_t* to = codes + i * code_bytes_;
-      std::fill(std::copy_n(from, h.coder().code_bytes(), to), to + code_bytes_, std::uint8_t{0});
-      if (gain_ && !h.coder().has_gain()) scales[i] = 0;
-    }
+    of(head).encode(rows, places, count, codes, scales);
   }
   void decode_rows_at(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
                       std::size_t count, int head, float* rows) const override {
-    const SpectralHead& h = heads_[static_cast<std::size_t>(head)];
-    std::vector<std::uint8_t> dense(count * h.coder().code_bytes());
-    for (std::size_t i = 0; i < count; ++i) {
-      std::copy_n(codes + i * code_bytes_, h.coder().code_bytes(), dense.data() + i * h.coder().code_bytes());
-    }
-    h.decode(dense.data(), scales, places, count, rows);
+    of(head).decode(codes, scales, places, count, rows);
   }
   std::size_t method_bytes() const noexcept override {
     std::size_t bytes = 0;
@@ -70,6 +52,7 @@ class SpectralQuantizer final : public VectorQuantizer {
   }
 
  private:
+  const SpectralHead& of(int head) const noexcept { return heads_[static_cast<std::size_t>(head)]; }
   // Without a cache positions count from the context's step.
   std::vector<TokenPlace> counted_places(std::size_t count) const {
     std::vector<TokenPlace> places(count);
@@ -83,8 +66,6 @@ class SpectralQuantizer final : public VectorQuantizer {
   std::vector<SpectralHead> heads_;
   int head_dim_;
   std::int64_t frame_, step_;
-  std::size_t code_bytes_ = 0;
-  bool gain_ = false;
 };
 
 const QuantizationContext& context_of(const QuantizerOptions& o) {
@@ -144,7 +125,7 @@ std::vector<bool> sharing(const SpectralSettings& s, const QuantizerOptions& o) 
   return shares;
 }
 
-std::vector<std::vector<CoordinateRun>> allocate(const SpectralSettings& s, const QuantizerOptions& o) {
+std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const QuantizerOptions& o) {
   const std::vector<AllocationGroup> all = allocation_groups(*o.context->artifacts, s);
   const std::vector<bool> shares = sharing(s, o);
   std::vector<AllocationGroup> groups;
@@ -152,8 +133,8 @@ std::vector<std::vector<CoordinateRun>> allocate(const SpectralSettings& s, cons
     if (shares[g]) groups.push_back(all[g]);
   }
   const Allocation allocation =
-      allocate_bits(groups, {.target_bits = target_of(o, s), .code = s.code, .gain_bits = s.gain ? 4 : 0});
-  std::vector<std::vector<CoordinateRun>> runs(all.size());
+      allocate_bits(groups, {.target_bits = target_of(o, s), .code = s.code, .gain_bits = s.gain ? kGainBits : 0});
+  std::vector<std::vector<RunPlan>> runs(all.size());
   for (std::size_t g = 0, next = 0; g < all.size(); ++g) {
     if (shares[g]) runs[g] = allocation.runs[next++];
   }
@@ -197,7 +178,7 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
     const std::ptrdiff_t row = std::ptrdiff_t{h} * s.head_dim, matrix = row * s.head_dim;
     heads.emplace_back(SpectralBasis{s.head_dim, mean.data<const float>() + row, forward.data<const float>() + matrix,
                                      inverse.data<const float>() + matrix, lambda.data<const float>() + row},
-                       RunCoder(runs[group_index(s, layer, o.role, h)], s.gain), turn, frame);
+                       runs[group_index(s, layer, o.role, h)], s.gain, turn, frame);
   }
   return std::make_shared<const SpectralQuantizer>(std::move(heads), s.head_dim, frame, context.step);
 }

@@ -30,14 +30,14 @@ class FrameAngles {
 
 }  // namespace
 
-SpectralHead::SpectralHead(const SpectralBasis& basis, RunCoder coder, std::shared_ptr<const RopeTurn> turn,
-                           std::int64_t frame)
+SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
+                           std::shared_ptr<const RopeTurn> turn, std::int64_t frame)
     : head_dim_(basis.head_dim),
       means_(basis.mean, basis.mean + basis.head_dim),
-      coder_(std::move(coder)),
+      code_(make_mixed_code(runs, gain && !runs.empty(), turn != nullptr)),
       turn_(std::move(turn)) {
-  const std::size_t dim = as_size(head_dim_), coded = as_size(coder_.count());
-  const std::size_t columns = as_size(padded_columns(coder_.count())), padded = as_size(padded_columns(head_dim_));
+  const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
+  const std::size_t columns = as_size(padded_columns(spec().head_dim)), padded = as_size(padded_columns(head_dim_));
   if (turn_) {
     means_.resize(static_cast<std::size_t>(std::clamp<std::int64_t>(frame, 1, kMeanTable)) * dim);
     for (std::size_t t = 1; t < means_.size() / dim; ++t) {
@@ -69,9 +69,9 @@ void SpectralHead::shift(float* row, const TokenPlace* place, float sign) const 
 }
 
 void SpectralHead::encode(const float* rows, const TokenPlace* places, std::size_t count, std::uint8_t* codes,
-                          std::uint8_t* gains) const {
-  if (coder_.count() == 0) return;
-  const std::size_t dim = as_size(head_dim_), coded = as_size(coder_.count());
+                          std::uint8_t* scales) const {
+  if (spec().head_dim == 0) return;
+  const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
   std::vector<float> residuals(rows, rows + count * dim), z(count * coded + kMatrixPad);
   FrameAngles frames(turn_.get());
   for (std::size_t i = 0; i < count; ++i) {
@@ -79,23 +79,21 @@ void SpectralHead::encode(const float* rows, const TokenPlace* places, std::size
     if (turn_) turn_->back(frames.at(places[i].frame_start), row, row);
     shift(row, places + i, -1);
   }
-  multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, coder_.count(), z.data());
+  multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, spec().head_dim, z.data());
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint8_t gain = coder_.encode(z.data() + i * coded, codes + i * coder_.code_bytes());
-    if (coder_.has_gain()) gains[i] = gain;
+    code_->encode(z.data() + i * coded, codes + i * spec().code_bytes(), scales + i * spec().scale_bytes());
   }
 }
 
-void SpectralHead::decode(const std::uint8_t* codes, const std::uint8_t* gains, const TokenPlace* places,
+void SpectralHead::decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
                           std::size_t count, float* rows) const {
-  const std::size_t dim = as_size(head_dim_), coded = as_size(coder_.count());
+  const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
   std::vector<float> y(count * coded), residuals(count * dim + kMatrixPad);
   for (std::size_t i = 0; i < count && coded > 0; ++i) {
-    coder_.decode(codes + i * coder_.code_bytes(), coder_.has_gain() ? gains[i] : std::uint8_t{0}, turn_ != nullptr,
-                  y.data() + i * coded);
+    decode_row(spec(), codes + i * spec().code_bytes(), scales + i * spec().scale_bytes(), y.data() + i * coded);
   }
   if (coded > 0) {
-    multiply_rows(y.data(), static_cast<int>(count), inverse_.data(), coder_.count(), head_dim_, residuals.data());
+    multiply_rows(y.data(), static_cast<int>(count), inverse_.data(), spec().head_dim, head_dim_, residuals.data());
   }
   FrameAngles frames(turn_.get());
   for (std::size_t i = 0; i < count; ++i) {

@@ -8,10 +8,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
-#include "quantizers/run_coder.hpp"
+#include "codebook/row_code.hpp"
 #include "transform/rope_turn.hpp"
 
 namespace veloxquant {
@@ -29,14 +30,15 @@ class SpectralHead {
  public:
   // `turn` is null for values; for keys the centroids are unbiased. Means turned by 0 .. frame - 1 are kept as a table,
   // up to 1024 of them.
-  SpectralHead(const SpectralBasis& basis, RunCoder coder, std::shared_ptr<const RopeTurn> turn, std::int64_t frame);
+  SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
+               std::shared_ptr<const RopeTurn> turn, std::int64_t frame);
 
-  const RunCoder& coder() const noexcept { return coder_; }
-  // Dense rows; codes[i] at codes + i * coder().code_bytes(), one gain byte each if coder().has_gain(). `places` may be
-  // null for values.
+  const CodeSpec& spec() const noexcept { return code_->spec(); }
+  // Dense rows; vector i has its codes at codes + i * spec().code_bytes() and its gain likewise. `places` may be null for
+  // values.
   void encode(const float* rows, const TokenPlace* places, std::size_t count, std::uint8_t* codes,
-              std::uint8_t* gains) const;
-  void decode(const std::uint8_t* codes, const std::uint8_t* gains, const TokenPlace* places, std::size_t count,
+              std::uint8_t* scales) const;
+  void decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places, std::size_t count,
               float* rows) const;
   std::size_t nbytes() const noexcept { return 4 * (means_.size() + forward_.size() + inverse_.size()); }
 
@@ -47,7 +49,7 @@ class SpectralHead {
   int head_dim_;
   std::vector<float> means_;  // [turned by 0, 1, ..., head_dim]; values have the first row only
   std::vector<float> forward_, inverse_;  // matrices [head_dim, coded] and [coded, head_dim], padded
-  RunCoder coder_;
+  std::shared_ptr<const RowCode> code_;
   std::shared_ptr<const RopeTurn> turn_;
 };
 

@@ -16,20 +16,14 @@
 namespace veloxquant {
 
 inline constexpr int kWidestCode = 6;
+// A gain is one of 16 steps and takes a whole byte in a page: what is held is what is counted.
+inline constexpr int kGainBits = 8;
 
 // The code that runs of coordinates get: trellis where a run is long enough for it (a cyclic trellis starves short
 // ones), else scalar.
 enum class RunCode : std::uint8_t { scalar, trellis };
 const char* to_string(RunCode code) noexcept;
 RunCode run_code_from(const std::string& name);  // throws ConfigError
-
-// Neighbouring coordinates of one width.
-struct CoordinateRun {
-  CodeKind kind = CodeKind::scalar;  // scalar or trellis
-  int bits = 0;                      // 1 .. kWidestCode
-  int count = 0;
-  bool operator==(const CoordinateRun&) const = default;
-};
 
 // Relative squared error of a standard normal coordinate in such a run; 1 for 0 bits.
 double code_distortion(CodeKind kind, int bits);
@@ -43,11 +37,11 @@ struct AllocationGroup {
 struct AllocationOptions {
   double target_bits = 2;  // per coordinate, gains included; 0.125 or more
   RunCode code = RunCode::trellis;
-  int gain_bits = 4;  // per vector of a group that codes anything; 0: none
+  int gain_bits = kGainBits;  // per vector of a group that codes anything; 0: none
 };
 
 struct Allocation {
-  std::vector<std::vector<CoordinateRun>> runs;  // by group; coordinates behind the last run have zero bits
+  std::vector<std::vector<RunPlan>> runs;  // by group; coordinates behind the last run have zero bits
   double bits_per_element = 0;                   // true cost, never above the target
   double predicted_kl = 0;                       // sum over groups of weight / 2 * sum of lambda D
 };
