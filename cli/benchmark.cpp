@@ -131,7 +131,7 @@ class BenchmarkCommand {
                         {"arithmetic", arithmetic_}};
     if (request_.artifacts) {
       report_.settings["artifacts"] = flags_.artifacts;
-      for (const auto& [name, value] : request_.artifacts->facts()) report_.settings["artifacts_facts"][name] = value;
+      for (const auto& [name, value] : request_.artifacts->facts()) report_.settings["artifacts." + name] = value;
     }
   }
 

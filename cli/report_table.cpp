@@ -45,8 +45,8 @@ std::string speed(const std::optional<Spread>& s) {
 }
 
 std::string bits(const MethodResult& r) {
-  const int k = r.method.keys.options.bits, v = r.method.values.options.bits;
-  return k == v ? fmt::format("{}", k) : fmt::format("{}/{}", k, v);
+  const std::string k = asked_bits(r.method.keys), v = asked_bits(r.method.values);
+  return k == v ? k : fmt::format("{}/{}", k, v);
 }
 
 std::string divergence(const MethodResult& r) {

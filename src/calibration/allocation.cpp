@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 #include <queue>
-#include <veloxquant/calibration/allocation.hpp>
+#include "calibration/allocation.hpp"
 #include <veloxquant/core/error.hpp>
 
 #include "codebook/scalar_table.hpp"

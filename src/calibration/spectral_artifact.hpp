@@ -11,7 +11,7 @@
 
 #include <string>
 #include <vector>
-#include <veloxquant/calibration/allocation.hpp>
+#include "calibration/allocation.hpp"
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/core/config.hpp>
 

@@ -38,6 +38,12 @@ std::unique_ptr<RowCode> make_affine_code(int bits, int group, int head_dim);   
 std::unique_ptr<RowCode> make_scalar_code(int bits, int head_dim, ScaleMode scale);      // Lloyd-Max for the sphere
 std::unique_ptr<RowCode> make_trellis_code(int bits, int head_dim, ScaleMode scale);
 
+// Consecutive coordinates that get codes of one width.
+struct RunPlan {
+  CodeKind kind = CodeKind::scalar;  // or trellis
+  int bits = 0;                      // scalar 1..8, trellis 1..4
+  int count = 0;                     // scalar: at least 1; trellis: even and at least 16
+};
 // Runs of different widths over coordinates that have variance one each (the transform in front has divided them by
 // their standard deviations). `gain` stores the vector's rms, rounded to a step of 2^(1/4), and codes what is left.
 // With `unbiased`, the values of a run are divided by 1 - D, D its distortion, so that inner products are not shrunk.

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <veloxquant/calibration/allocation.hpp>
+#include <veloxquant/calibration/run_code.hpp>
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/eval/windows.hpp>
 #include <veloxquant/models/decoder.hpp>

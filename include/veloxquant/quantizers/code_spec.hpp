@@ -42,14 +42,6 @@ enum class VectorScale : std::uint8_t { none, f16, gain };
 inline constexpr int kGainSteps = 16;  // a gain is one of 2^((u - 8) / 4), u = 0..15
 float gain_value(int u) noexcept;
 
-// Consecutive coordinates that are to get codes of one width.
-struct RunPlan {
-  CodeKind kind = CodeKind::scalar;  // or trellis
-  int bits = 0;                      // scalar 1..8, trellis 1..4
-  int count = 0;                     // scalar: at least 1; trellis: even and at least 16
-  bool operator==(const RunPlan&) const = default;
-};
-
 // Consecutive coordinates of one width in a mixed code.
 struct CodeRun {
   CodeKind kind = CodeKind::scalar;  // or trellis

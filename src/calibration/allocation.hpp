@@ -11,19 +11,15 @@
 #include <string>
 #include <vector>
 
-#include <veloxquant/quantizers/code_spec.hpp>
+#include <veloxquant/calibration/run_code.hpp>
+
+#include "codebook/row_code.hpp"
 
 namespace veloxquant {
 
 inline constexpr int kWidestCode = 6;
 // A gain is one of 16 steps and takes a whole byte in a page: what is held is what is counted.
 inline constexpr int kGainBits = 8;
-
-// The code that runs of coordinates get: trellis where a run is long enough for it (a cyclic trellis starves short
-// ones), else scalar.
-enum class RunCode : std::uint8_t { scalar, trellis };
-const char* to_string(RunCode code) noexcept;
-RunCode run_code_from(const std::string& name);  // throws ConfigError
 
 // Relative squared error of a standard normal coordinate in such a run; 1 for 0 bits.
 double code_distortion(CodeKind kind, int bits);
