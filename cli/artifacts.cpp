@@ -13,7 +13,8 @@ std::filesystem::path artifact_file(const std::filesystem::path& folder, const s
 std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& path) {
   if (path.empty()) return nullptr;
   const bool folder = std::filesystem::is_directory(path);
-  return std::make_shared<const ArtifactStore>(ArtifactStore::load(folder ? artifact_file(path, "spectral") : std::filesystem::path(path)));
+  return std::make_shared<const ArtifactStore>(
+      ArtifactStore::load(folder ? artifact_file(path, "spectral") : std::filesystem::path(path)));
 }
 
 std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& path, const std::string& fingerprint) {
@@ -21,9 +22,9 @@ std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& path, con
   if (store == nullptr) return store;
   const auto model = store->facts().find("model");
   if (model == store->facts().end() || model->second != fingerprint) {
-    throw ArtifactError("artifacts", fmt::format("{} is of the model {}, this one is {}; run precompute on this model",
-                                                 path, model == store->facts().end() ? "?" : model->second,
-                                                 fingerprint));
+    throw ArtifactError(
+        "artifacts", fmt::format("{} is of the model {}, this one is {}; run precompute on this model", path,
+                                 model == store->facts().end() ? "?" : model->second, fingerprint));
   }
   return store;
 }

@@ -131,7 +131,8 @@ class BenchmarkCommand {
                         {"arithmetic", arithmetic_}};
     if (request_.artifacts) {
       report_.settings["artifacts"] = flags_.artifacts;
-      for (const auto& [name, value] : request_.artifacts->facts()) report_.settings["artifacts." + name] = value;
+      for (const auto& [name, value] : request_.artifacts->facts())
+        report_.settings["artifacts." + name] = value;
     }
   }
 
@@ -139,8 +140,8 @@ class BenchmarkCommand {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
       progress_.show("memory", row_name(result), i, report_.results.size());
-      MeterRequest request{flags_.model,  result.method, request_.windows[0], flags_.sinks,
-                           flags_.recent, flags_.chunk,  flags_.threads,      arithmetic_,     flags_.artifacts};
+      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks,    flags_.recent,
+                           flags_.chunk, flags_.threads, arithmetic_,         flags_.artifacts};
       if (result.reference) request.sinks = request.recent = 0;
       try {
         result.memory = measure_memory(request);
@@ -192,7 +193,8 @@ void add_measured(CLI::App& sub, BenchmarkFlags& f) {
 
 void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
   sub.add_option("--text", f.text, "text to measure on (default: the project's own documentation)");
-  sub.add_option("--artifacts", f.artifacts, "what precompute wrote, for calibrated methods: its folder or a file of it");
+  sub.add_option("--artifacts", f.artifacts,
+                 "what precompute wrote, for calibrated methods: its folder or a file of it");
   sub.add_option("--skip", f.skip, "tokens left out at the start of the text")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -122,8 +122,8 @@ int meter() {
   const auto artifacts = read_artifacts(r.artifacts);
   const KVCacheConfig config = cache_config(ModelConfig::load(r.model), r.method, r.sinks, r.recent);
   MemoryFigures figures;
-  std::tie(figures.resident_bytes, figures.resident_measured) =
-      measure_filled_caches(config, std::ssize(r.ids), r.chunk, std::make_shared<ThreadPool>(r.threads), artifacts);
+  std::tie(figures.resident_bytes, figures.resident_measured) = measure_filled_caches(
+      config, std::ssize(r.ids), r.chunk, std::make_shared<ThreadPool>(r.threads), artifacts);
   Decoder decoder =
       Decoder::load(r.model, {.arithmetic = arithmetic_from(r.arithmetic), .threads = r.threads});
   figures.peak_bytes = measure_peak(decoder, config, r.ids, r.chunk, kDecodeTokens, artifacts);

@@ -18,7 +18,8 @@ enum ExitCode : int {
   kOurBug = 5,
 };
 
-// The subcommands in the order in which --help lists them. Each has a function that runs it and returns an ExitCode.
+// The subcommands in the order in which --help lists them. Each has a function that runs it and returns an
+// ExitCode.
 class Commands {
  public:
   explicit Commands(CLI::App& app) : app_(app) {}

@@ -13,8 +13,10 @@ namespace {
 int exit_code(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::io:
-    case ErrorKind::unsupported: return kEnvironment;
-    default: return kRefused;
+    case ErrorKind::unsupported:
+      return kEnvironment;
+    default:
+      return kRefused;
   }
 }
 

@@ -21,8 +21,8 @@ namespace {
 constexpr std::uint64_t kLongestText = std::uint64_t{1} << 30;
 
 struct PrecomputeFlags {
-  std::string method, model, output, text, frame = "64", metric = "output", sensitivity = "measured", code = "trellis",
-                                           gain = "on", arithmetic = "auto";
+  std::string method, model, output, text, frame = "64", metric = "output", sensitivity = "measured",
+                                           code = "trellis", gain = "on", arithmetic = "auto";
   std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
   double target_bits = 2;
   std::uint64_t seed = 0;
@@ -49,7 +49,8 @@ int precompute(const PrecomputeFlags& f) {
   const std::string text = read_file(file, kLongestText);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
   PrecomputeRequest request{
-      .windows = cut_windows(tokenizer.encode(text), decoder.config().bos, f.sequence_length, 0, f.num_samples),
+      .windows =
+          cut_windows(tokenizer.encode(text), decoder.config().bos, f.sequence_length, 0, f.num_samples),
       .frame = frame,
       .metric = key_metric_from(f.metric),
       .sensitivity = sensitivity_from(f.sensitivity),
@@ -61,7 +62,8 @@ int precompute(const PrecomputeFlags& f) {
       .progress = [&](const std::string& stage, const std::string& item, std::size_t done,
                       std::size_t total) { progress.show(stage, item, done, total); }};
   if (std::ssize(request.windows) < f.num_samples) {
-    progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(), f.num_samples));
+    progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
+                              f.num_samples));
   }
   std::error_code failed;
   std::filesystem::create_directories(f.output, failed);
@@ -87,19 +89,26 @@ int precompute(const PrecomputeFlags& f) {
 
 void add_precompute(Commands& commands) {
   const auto f = std::make_shared<PrecomputeFlags>();
-  CLI::App* sub = commands.add("precompute", "Calibrate a method on a model of your own", [f] { return precompute(*f); });
-  sub->add_option("--method", f->method, "method to calibrate")->required()->check(CLI::IsMember({"spectral"}));
+  CLI::App* sub =
+      commands.add("precompute", "Calibrate a method on a model of your own", [f] { return precompute(*f); });
+  sub->add_option("--method", f->method, "method to calibrate")
+      ->required()
+      ->check(CLI::IsMember({"spectral"}));
   sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->required();
   sub->add_option("--output", f->output, "folder for the artifacts; made when it is not there")->required();
-  sub->add_option("--text", f->text, "calibration text, as like your use as can be (default: the project's documentation)");
-  sub->add_option("--num-samples", f->num_samples, "windows of text")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("--text", f->text,
+                  "calibration text, as like your use as can be (default: the project's documentation)");
+  sub->add_option("--num-samples", f->num_samples, "windows of text")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   sub->add_option("--sequence-length", f->sequence_length, "tokens of a window, BOS counted")
       ->check(CLI::Range(std::int64_t{64}, std::int64_t{1} << 20))
       ->capture_default_str();
   sub->add_option("--target-bits", f->target_bits, "bits per element of caches that ask for no other budget")
       ->check(CLI::Range(0.125, 6.0))
       ->capture_default_str();
-  sub->add_option("--frame", f->frame, "tokens of a RoPE frame; 1: before RoPE; none: after RoPE")->capture_default_str();
+  sub->add_option("--frame", f->frame, "tokens of a RoPE frame; 1: before RoPE; none: after RoPE")
+      ->capture_default_str();
   sub->add_option("--metric", f->metric, "what errors of keys count for")
       ->check(CLI::IsMember({"output", "query", "identity"}))
       ->capture_default_str();
@@ -109,12 +118,16 @@ void add_precompute(Commands& commands) {
   sub->add_option("--code", f->code, "code of the coordinates")
       ->check(CLI::IsMember({"trellis", "scalar"}))
       ->capture_default_str();
-  sub->add_option("--gain", f->gain, "4-bit gain per vector")->check(CLI::IsMember({"on", "off"}))->capture_default_str();
+  sub->add_option("--gain", f->gain, "4-bit gain per vector")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
   sub->add_option("--sinks", f->sinks, "first tokens of a window left out, which caches keep exact")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--seed", f->seed, "of sampled positions")->capture_default_str();
-  sub->add_option("--threads", f->threads, "threads; 0: all processors")->check(CLI::Range(0, 1024))->capture_default_str();
+  sub->add_option("--threads", f->threads, "threads; 0: all processors")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   sub->add_option("--arithmetic", f->arithmetic, "of the model's matrix products: auto, fp32 or bf16")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();

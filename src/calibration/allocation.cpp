@@ -1,10 +1,11 @@
+#include "calibration/allocation.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <queue>
-#include "calibration/allocation.hpp"
 #include <veloxquant/core/error.hpp>
 
 #include "codebook/scalar_table.hpp"
@@ -19,7 +20,8 @@ constexpr int kTrellisWidths = 4;
 constexpr std::array<int, kTrellisWidths> kShortestTrellis = {24, 16, 16, 16};
 
 RunPlan make_run(RunCode code, int bits, int count) {
-  const bool trellis = code == RunCode::trellis && bits <= kTrellisWidths && count >= kShortestTrellis[static_cast<std::size_t>(bits - 1)];
+  const bool trellis = code == RunCode::trellis && bits <= kTrellisWidths &&
+                       count >= kShortestTrellis[static_cast<std::size_t>(bits - 1)];
   return {trellis ? CodeKind::trellis : CodeKind::scalar, bits, count};
 }
 
@@ -46,7 +48,8 @@ struct Step {
 
 class Filling {
  public:
-  Filling(const std::vector<AllocationGroup>& groups, RunCode code) : groups_(groups), table_(distortions(code)) {
+  Filling(const std::vector<AllocationGroup>& groups, RunCode code)
+      : groups_(groups), table_(distortions(code)) {
     for (const AllocationGroup& group : groups) {
       auto& energies = energy_.emplace_back();
       for (std::size_t c = 0; c < group.lambda.size(); ++c) {
@@ -91,8 +94,8 @@ class Filling {
   }
 
  private:
-  // All bits of a vector cost the same, and lambda is descending: of two blocks of equal width the first is served
-  // first, so that widths never grow within a group.
+  // All bits of a vector cost the same, and lambda is descending: of two blocks of equal width the first is
+  // served first, so that widths never grow within a group.
   Step step_of(std::size_t g, std::size_t block) const {
     const auto bits = static_cast<std::size_t>(bits_[g][block]);
     const double less = energy_[g][block] * (table_[bits] - table_[bits + 1]);
@@ -115,15 +118,19 @@ void check(const std::vector<AllocationGroup>& groups, const AllocationOptions& 
     const auto& lambda = groups[g].lambda;
     const auto step = static_cast<std::size_t>(std::max(groups[g].step, 0));
     if (step < 8 || step % 8 != 0 || lambda.size() % step != 0) {
-      throw ConfigError("allocate", fmt::format("blocks of {} coordinates in group {} of {}; a block has a multiple of 8 "
-                                                "that divides the group",
-                                                step, g, lambda.size()));
+      throw ConfigError("allocate",
+                        fmt::format("blocks of {} coordinates in group {} of {}; a block has a multiple of 8 "
+                                    "that divides the group",
+                                    step, g, lambda.size()));
     }
-    const bool finite = std::all_of(lambda.begin(), lambda.end(), [](float x) { return std::isfinite(x) && x >= 0; });
-    if (!finite || !std::is_sorted(lambda.rbegin(), lambda.rend()) || !std::isfinite(groups[g].weight) || groups[g].weight < 0) {
-      throw ConfigError("allocate", fmt::format("the spectrum or the weight of group {} is not finite, negative, or not "
-                                                "in descending order",
-                                                g));
+    const bool finite =
+        std::all_of(lambda.begin(), lambda.end(), [](float x) { return std::isfinite(x) && x >= 0; });
+    if (!finite || !std::is_sorted(lambda.rbegin(), lambda.rend()) || !std::isfinite(groups[g].weight) ||
+        groups[g].weight < 0) {
+      throw ConfigError("allocate",
+                        fmt::format("the spectrum or the weight of group {} is not finite, negative, or not "
+                                    "in descending order",
+                                    g));
     }
   }
 }

@@ -18,12 +18,14 @@ std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 std::vector<float> padded(const float* from, int rows, int columns) {
   const auto stride = as_size(padded_columns(columns)), width = as_size(columns);
   std::vector<float> result(as_size(rows) * stride);
-  for (std::size_t r = 0; r < as_size(rows); ++r) std::copy_n(from + r * width, width, result.data() + r * stride);
+  for (std::size_t r = 0; r < as_size(rows); ++r)
+    std::copy_n(from + r * width, width, result.data() + r * stride);
   return result;
 }
 
 // x^T G x of every row.
-std::vector<float> quadratic_forms(const float* rows, std::size_t count, const std::vector<float>& gram, int n) {
+std::vector<float> quadratic_forms(const float* rows, std::size_t count, const std::vector<float>& gram,
+                                   int n) {
   const std::size_t width = as_size(n);
   std::vector<float> product(count * width + kMatrixPad), result(count);
   multiply_rows(rows, static_cast<int>(count), gram.data(), n, n, product.data());
@@ -49,13 +51,14 @@ double add_key_metric(const MetricInput& in, const RopeTurn& turn, double scale,
   const std::vector<float> of_outputs = quadratic_forms(in.outputs, tokens, gram, n);
   const std::vector<float> of_values = quadratic_forms(sampled_values.data(), columns, gram, n);
   // cross[i, s] = o_i^T G v_s
-  std::vector<float> turned(columns * width + kMatrixPad), transposed(width * columns), cross(tokens * columns + kMatrixPad);
+  std::vector<float> turned(columns * width + kMatrixPad), transposed(width * columns),
+      cross(tokens * columns + kMatrixPad);
   multiply_rows(sampled_values.data(), samples, gram.data(), n, n, turned.data());
   for (std::size_t s = 0; s < columns; ++s) {
     for (std::size_t i = 0; i < width; ++i) transposed[i * columns + s] = turned[s * width + i];
   }
-  multiply_rows(in.outputs, static_cast<int>(in.tokens), padded(transposed.data(), n, samples).data(), n, samples,
-                cross.data());
+  multiply_rows(in.outputs, static_cast<int>(in.tokens), padded(transposed.data(), n, samples).data(), n,
+                samples, cross.data());
 
   SplitMix64 random(seed);
   std::vector<float> batch;

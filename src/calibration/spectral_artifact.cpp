@@ -11,7 +11,8 @@ namespace {
 const std::string& fact(const ArtifactStore& store, const std::string& name) {
   const auto found = store.facts().find(name);
   if (found == store.facts().end()) {
-    throw ArtifactError("spectral", fmt::format("the artifacts do not say '{}'; were they made for another method?", name));
+    throw ArtifactError(
+        "spectral", fmt::format("the artifacts do not say '{}'; were they made for another method?", name));
   }
   return found->second;
 }
@@ -45,8 +46,8 @@ void write_settings(const SpectralSettings& s, ArtifactStore& store) {
 SpectralSettings read_settings(const ArtifactStore& store) {
   if (fact(store, "method") != kSpectralMethod || fact(store, "method_schema") != kSpectralSchema) {
     throw ArtifactError("spectral", fmt::format("the artifacts are for the method '{}' ({}), needs '{}' ({})",
-                                                fact(store, "method"), fact(store, "method_schema"), kSpectralMethod,
-                                                kSpectralSchema));
+                                                fact(store, "method"), fact(store, "method_schema"),
+                                                kSpectralMethod, kSpectralSchema));
   }
   SpectralSettings s;
   s.model = fact(store, "model");
@@ -58,8 +59,9 @@ SpectralSettings read_settings(const ArtifactStore& store) {
   s.gain = fact(store, "gain") == "true";
   s.target_bits = number<double>(store, "target_bits");
   if (s.layers < 1 || s.kv_heads < 1 || s.head_dim < 2 || s.frame < 0) {
-    throw ArtifactError("spectral", fmt::format("{} layers, {} KV heads of {} and frames of {} tokens have no meaning",
-                                                s.layers, s.kv_heads, s.head_dim, s.frame));
+    throw ArtifactError("spectral",
+                        fmt::format("{} layers, {} KV heads of {} and frames of {} tokens have no meaning",
+                                    s.layers, s.kv_heads, s.head_dim, s.frame));
   }
   return s;
 }
@@ -68,12 +70,14 @@ std::string spectral_tensor(int layer, Role role, const char* what) {
   return fmt::format("layers.{}.{}.{}", layer, to_string(role), what);
 }
 
-const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what, const Shape& shape) {
+const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
+                              const Shape& shape) {
   const std::string name = spectral_tensor(layer, role, what);
   const Tensor& tensor = store.get(name, kSpectralMethod);
   if (tensor.dtype() != DType::f32 || tensor.shape() != shape) {
-    throw ArtifactError("spectral", fmt::format("'{}' is {} {}, needs f32 {}", name, to_string(tensor.dtype()),
-                                                to_string(tensor.shape()), to_string(shape)));
+    throw ArtifactError("spectral",
+                        fmt::format("'{}' is {} {}, needs f32 {}", name, to_string(tensor.dtype()),
+                                    to_string(tensor.shape()), to_string(shape)));
   }
   return tensor;
 }
@@ -88,7 +92,8 @@ std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const
   std::vector<AllocationGroup> groups;
   for (int layer = 0; layer < s.layers; ++layer) {
     for (const Role role : {Role::keys, Role::values}) {
-      const Tensor lambda = spectral_tensor(store, layer, role, "lambda", {s.kv_heads, s.head_dim}).contiguous();
+      const Tensor lambda =
+          spectral_tensor(store, layer, role, "lambda", {s.kv_heads, s.head_dim}).contiguous();
       const Tensor weight = spectral_tensor(store, layer, role, "weight", {s.kv_heads}).contiguous();
       for (int head = 0; head < s.kv_heads; ++head) {
         const float* row = lambda.data<const float>() + static_cast<std::ptrdiff_t>(head) * s.head_dim;

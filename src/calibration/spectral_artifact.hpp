@@ -2,18 +2,21 @@
 //
 //     layers.<n>.<keys|values>.mean      f32 [kv_heads, head_dim]             keys: before RoPE
 //     layers.<n>.<keys|values>.basis     f32 [kv_heads, head_dim, head_dim]   row c gives coordinate c
-//     layers.<n>.<keys|values>.inverse   f32 [kv_heads, head_dim, head_dim]   row c is what coordinate c contributes
-//     layers.<n>.<keys|values>.lambda    f32 [kv_heads, head_dim]             variances, descending
-//     layers.<n>.<keys|values>.weight    f32 [kv_heads]                       nats per squared error
+//     layers.<n>.<keys|values>.inverse   f32 [kv_heads, head_dim, head_dim]   row c is what coordinate c
+//     contributes layers.<n>.<keys|values>.lambda    f32 [kv_heads, head_dim]             variances,
+//     descending layers.<n>.<keys|values>.weight    f32 [kv_heads]                       nats per squared
+//     error
 //
-// It stores what was found out about the model and serves any budget: the allocation is made when a method is created.
+// It stores what was found out about the model and serves any budget: the allocation is made when a method is
+// created.
 #pragma once
 
 #include <string>
 #include <vector>
-#include "calibration/allocation.hpp"
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/core/config.hpp>
+
+#include "calibration/allocation.hpp"
 
 namespace veloxquant {
 
@@ -35,7 +38,8 @@ SpectralSettings read_settings(const ArtifactStore& store);
 
 std::string spectral_tensor(int layer, Role role, const char* what);
 // Throws ArtifactError when the tensor is missing or not f32 of this shape.
-const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what, const Shape& shape);
+const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
+                              const Shape& shape);
 
 // The coordinates that share a width, by role: what page layouts of keys and of values take as a unit.
 int run_step(Role role, int head_dim);

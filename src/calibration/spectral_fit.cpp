@@ -6,7 +6,8 @@
 
 namespace veloxquant {
 
-SpectralFit fit_spectral(std::span<const double> covariance, std::span<const double> metric, int dim, double ridge) {
+SpectralFit fit_spectral(std::span<const double> covariance, std::span<const double> metric, int dim,
+                         double ridge) {
   const auto width = static_cast<std::size_t>(dim);
   std::vector<double> weighed(metric.begin(), metric.end());
   double trace = 0;

@@ -80,10 +80,9 @@ std::uint64_t PeakMeter::growth() const {
 
 void disable_huge_pages() noexcept { prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }
 
-std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfig& config,
-                                                              std::int64_t tokens, std::int64_t chunk,
-                                                              std::shared_ptr<ThreadPool> pool,
-                                                              std::shared_ptr<const ArtifactStore> artifacts) {
+std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(
+    const KVCacheConfig& config, std::int64_t tokens, std::int64_t chunk, std::shared_ptr<ThreadPool> pool,
+    std::shared_ptr<const ArtifactStore> artifacts) {
   const auto shared_config = std::make_shared<const KVCacheConfig>(config);
   const Shape shape = {1, config.options().kv_heads, std::min(chunk, tokens), config.options().head_dim};
   NormalSource source(0);

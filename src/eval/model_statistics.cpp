@@ -48,7 +48,8 @@ std::vector<double> output_gram(const Tensor& projection, std::int64_t head, std
 
 }  // namespace
 
-ModelStatistics::ModelStatistics(const Decoder& decoder, KeyMetric metric, std::int64_t sinks, std::uint64_t seed)
+ModelStatistics::ModelStatistics(const Decoder& decoder, KeyMetric metric, std::int64_t sinks,
+                                 std::uint64_t seed)
     : decoder_(decoder),
       metric_(metric),
       sinks_(sinks),
@@ -57,17 +58,20 @@ ModelStatistics::ModelStatistics(const Decoder& decoder, KeyMetric metric, std::
   const int dim = decoder.config().head_dim;
   const std::vector<double> zeros(as_size(dim) * as_size(dim));
   const HeadStatistics head{Moments(dim), Moments(dim), zeros, zeros};
-  layers_.assign(as_size(decoder.config().layers), {std::vector(as_size(decoder.config().kv_heads), head), 0});
+  layers_.assign(as_size(decoder.config().layers),
+                 {std::vector(as_size(decoder.config().kv_heads), head), 0});
 }
 
 void ModelStatistics::operator()(int layer, const LayerActivations& activations) {
   if (activations.keys.dim(2) <= sinks_) {
-    throw ConfigError("precompute", fmt::format("windows of {} tokens, of which {} are left out; lengthen them",
-                                                activations.keys.dim(2), sinks_));
+    throw ConfigError("precompute",
+                      fmt::format("windows of {} tokens, of which {} are left out; lengthen them",
+                                  activations.keys.dim(2), sinks_));
   }
   ++pieces_;
   double square = 0;
-  for (const float x : activations.input.span<const float>()) square += static_cast<double>(x) * static_cast<double>(x);
+  for (const float x : activations.input.span<const float>())
+    square += static_cast<double>(x) * static_cast<double>(x);
   layers_[as_size(layer)].hidden_square += square / static_cast<double>(activations.input.dim(0));
   add_moments(layer, activations);
   add_metric(layer, activations);
@@ -83,15 +87,17 @@ void ModelStatistics::add_moments(int layer, const LayerActivations& a) {
       turn_.back(turn_.angles(token), keys + token * dim, before.data() + (token - sinks_) * dim);
     }
     heads[h].keys.add(before.data(), as_size(tokens - sinks_));
-    heads[h].values.add(head_rows(a.values, static_cast<std::int64_t>(h)) + sinks_ * dim, as_size(tokens - sinks_));
+    heads[h].values.add(head_rows(a.values, static_cast<std::int64_t>(h)) + sinks_ * dim,
+                        as_size(tokens - sinks_));
   });
 }
 
-// p_ij of all queries i and the sampled keys j, [heads, tokens, sampled]: attention over values that are 1 in one
-// coordinate for one sampled key, and 0 for all others.
+// p_ij of all queries i and the sampled keys j, [heads, tokens, sampled]: attention over values that are 1 in
+// one coordinate for one sampled key, and 0 for all others.
 std::vector<float> ModelStatistics::sampled_weights(int layer, const LayerActivations& a,
                                                     const std::vector<std::int64_t>& positions) const {
-  const std::int64_t heads = a.queries.dim(1), tokens = a.keys.dim(2), dim = a.keys.dim(3), kv_heads = a.keys.dim(1);
+  const std::int64_t heads = a.queries.dim(1), tokens = a.keys.dim(2), dim = a.keys.dim(3),
+                     kv_heads = a.keys.dim(1);
   const std::int64_t sampled = std::ssize(positions);
   KVCacheOptions options = cache_options(decoder_.config());
   options.layers = 1;
@@ -156,7 +162,8 @@ void ModelStatistics::add_metric(int layer, const LayerActivations& a) {
   }
   if (metric_ != KeyMetric::identity) return;
   for (HeadStatistics& statistics : layers_[as_size(layer)].heads) {
-    for (std::int64_t i = 0; i < dim * dim; ++i) statistics.key_metric[as_size(i)] = i % (dim + 1) == 0 ? 1 : 0;
+    for (std::int64_t i = 0; i < dim * dim; ++i)
+      statistics.key_metric[as_size(i)] = i % (dim + 1) == 0 ? 1 : 0;
   }
 }
 

@@ -11,9 +11,9 @@
 namespace veloxquant {
 
 struct HeadStatistics {
-  Moments keys, values;                // keys before RoPE
-  std::vector<double> key_metric;      // [head_dim, head_dim], before RoPE, summed over windows
-  std::vector<double> value_metric;    // likewise
+  Moments keys, values;              // keys before RoPE
+  std::vector<double> key_metric;    // [head_dim, head_dim], before RoPE, summed over windows
+  std::vector<double> value_metric;  // likewise
 };
 
 struct LayerStatistics {
@@ -33,7 +33,8 @@ class ModelStatistics {
   struct Sampled;
   void add_moments(int layer, const LayerActivations& activations);
   void add_metric(int layer, const LayerActivations& activations);
-  std::vector<float> sampled_weights(int layer, const LayerActivations& a, const std::vector<std::int64_t>& positions) const;
+  std::vector<float> sampled_weights(int layer, const LayerActivations& a,
+                                     const std::vector<std::int64_t>& positions) const;
 
   const Decoder& decoder_;
   KeyMetric metric_;

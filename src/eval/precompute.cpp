@@ -27,8 +27,8 @@ class SpectralPrecompute {
         request_(request),
         turn_(std::make_shared<const RopeTurn>(decoder.rope(), decoder.config().head_dim)) {
     const ModelConfig& config = decoder.config();
-    settings_ = {decoder.fingerprint(), config.layers, config.kv_heads,  config.head_dim,
-                 request.frame,         request.code,  request.gain,     request.target_bits};
+    settings_ = {decoder.fingerprint(), config.layers, config.kv_heads, config.head_dim,
+                 request.frame,         request.code,  request.gain,    request.target_bits};
     const std::size_t groups = as_size(config.layers) * 2 * as_size(config.kv_heads);
     const std::size_t windows = std::min(request.sensitivity_windows, request.windows.size());
     total_ = request.windows.size() + as_size(config.layers) +
@@ -55,7 +55,8 @@ class SpectralPrecompute {
       KVCacheOptions options = cache_options(decoder_.config());
       options.keys = options.values = MethodSpec::parse("fp32");
       const auto caches = make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder_.pool());
-      decoder_.forward_hidden(request_.windows[i], caches, {.first_row = kNoRows, .observer = std::ref(statistics)});
+      decoder_.forward_hidden(request_.windows[i], caches,
+                              {.first_row = kNoRows, .observer = std::ref(statistics)});
     }
   }
 
@@ -115,11 +116,13 @@ class SpectralPrecompute {
     std::vector<Probe> probes;
     std::vector<double> predicted;
     for (std::size_t g = 0; g < fits_.size(); ++g) {
-      const Allocation own =
-          allocate_bits({group(g, 1)}, {.target_bits = kProbeBits, .code = request_.code, .gain_bits = request_.gain ? kGainBits : 0});
+      const Allocation own = allocate_bits(
+          {group(g, 1)},
+          {.target_bits = kProbeBits, .code = request_.code, .gain_bits = request_.gain ? kGainBits : 0});
       const bool keys = role_of(g) == Role::keys;
       const SpectralFit& fit = fits_[g];
-      const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(), fit.lambda.data()};
+      const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(),
+                                fit.lambda.data()};
       probes.push_back({layer_of(g), role_of(g), static_cast<int>(g % as_size(settings_.kv_heads)),
                         std::make_shared<const SpectralHead>(basis, own.runs[0], request_.gain,
                                                              keys ? turn_ : nullptr, turns())});
@@ -146,7 +149,8 @@ class SpectralPrecompute {
     store.set_fact("windows", std::to_string(request_.windows.size()));
     store.set_fact("sequence_length", std::to_string(request_.windows.front().size()));
     store.set_fact("seed", std::to_string(request_.seed));
-    const auto dim = static_cast<std::int64_t>(settings_.head_dim), heads = static_cast<std::int64_t>(settings_.kv_heads);
+    const auto dim = static_cast<std::int64_t>(settings_.head_dim),
+               heads = static_cast<std::int64_t>(settings_.kv_heads);
     for (int layer = 0; layer < settings_.layers; ++layer) {
       for (const Role role : {Role::keys, Role::values}) {
         const auto joined = [&](const auto& rows_of, Shape shape) {
@@ -161,8 +165,10 @@ class SpectralPrecompute {
           store.put(spectral_tensor(layer, role, what), std::move(tensor));
         };
         put("mean", joined([&](std::size_t g) -> const auto& { return means_[g]; }, {heads, dim}));
-        put("basis", joined([&](std::size_t g) -> const auto& { return fits_[g].forward; }, {heads, dim, dim}));
-        put("inverse", joined([&](std::size_t g) -> const auto& { return fits_[g].inverse; }, {heads, dim, dim}));
+        put("basis",
+            joined([&](std::size_t g) -> const auto& { return fits_[g].forward; }, {heads, dim, dim}));
+        put("inverse",
+            joined([&](std::size_t g) -> const auto& { return fits_[g].inverse; }, {heads, dim, dim}));
         put("lambda", joined([&](std::size_t g) -> const auto& { return fits_[g].lambda; }, {heads, dim}));
         const std::size_t first = group_index(settings_, layer, role, 0);
         put("weight", Tensor::copy_of<float>(std::span(weights_).subspan(first, as_size(heads)), {heads}));
@@ -175,22 +181,25 @@ class SpectralPrecompute {
   const PrecomputeRequest& request_;
   std::shared_ptr<const RopeTurn> turn_;
   SpectralSettings settings_;
-  std::vector<SpectralFit> fits_;           // by group
-  std::vector<std::vector<float>> means_;   // by group
-  std::vector<float> weights_;              // by group
+  std::vector<SpectralFit> fits_;          // by group
+  std::vector<std::vector<float>> means_;  // by group
+  std::vector<float> weights_;             // by group
   std::size_t done_ = 0, total_ = 0;
 };
 
 void check(const Decoder& decoder, const PrecomputeRequest& r) {
   if (r.windows.empty()) throw ConfigError("precompute", "there is no calibration text");
-  if (r.frame < 0) throw ConfigError("precompute", fmt::format("frames of {} tokens; 0 means none, else 1 or more", r.frame));
+  if (r.frame < 0)
+    throw ConfigError("precompute",
+                      fmt::format("frames of {} tokens; 0 means none, else 1 or more", r.frame));
   if (r.sinks < 0) throw ConfigError("precompute", fmt::format("{} sinks; it is 0 or more", r.sinks));
   if (r.sensitivity == Sensitivity::measured && r.sensitivity_windows < 1) {
     throw ConfigError("precompute", "weights cannot be measured on 0 windows");
   }
   if (decoder.config().head_dim % 8 != 0) {
-    throw UnsupportedError("precompute", fmt::format("head_dim {} is no multiple of 8, in which runs of codes are laid out",
-                                                     decoder.config().head_dim));
+    throw UnsupportedError("precompute",
+                           fmt::format("head_dim {} is no multiple of 8, in which runs of codes are laid out",
+                                       decoder.config().head_dim));
   }
 }
 
@@ -206,18 +215,24 @@ Enum from_name(const std::string& name, const std::array<Enum, N>& values, const
 
 const char* to_string(KeyMetric metric) noexcept {
   switch (metric) {
-    case KeyMetric::output: return "output";
-    case KeyMetric::query: return "query";
-    case KeyMetric::identity: return "identity";
+    case KeyMetric::output:
+      return "output";
+    case KeyMetric::query:
+      return "query";
+    case KeyMetric::identity:
+      return "identity";
   }
   return "unknown";
 }
 
 const char* to_string(Sensitivity sensitivity) noexcept {
   switch (sensitivity) {
-    case Sensitivity::measured: return "measured";
-    case Sensitivity::proxy: return "proxy";
-    case Sensitivity::none: return "none";
+    case Sensitivity::measured:
+      return "measured";
+    case Sensitivity::proxy:
+      return "proxy";
+    case Sensitivity::none:
+      return "none";
   }
   return "unknown";
 }
@@ -227,7 +242,8 @@ KeyMetric key_metric_from(const std::string& name) {
 }
 
 Sensitivity sensitivity_from(const std::string& name) {
-  return from_name(name, std::array{Sensitivity::measured, Sensitivity::proxy, Sensitivity::none}, "sensitivity");
+  return from_name(name, std::array{Sensitivity::measured, Sensitivity::proxy, Sensitivity::none},
+                   "sensitivity");
 }
 
 ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& request) {
@@ -237,8 +253,9 @@ ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& req
 
 double spectral_forecast(const ArtifactStore& artifacts, double target_bits) {
   const SpectralSettings settings = read_settings(artifacts);
-  return allocate_bits(allocation_groups(artifacts, settings),
-                       {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? kGainBits : 0})
+  return allocate_bits(
+             allocation_groups(artifacts, settings),
+             {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? kGainBits : 0})
       .predicted_kl;
 }
 

@@ -10,7 +10,8 @@ namespace veloxquant {
 namespace {
 
 // Replaces the tokens from `sinks` on of one head.
-void code_head(const Probe& probe, const Tensor& x, std::int64_t frame, std::int64_t sinks, ThreadPool& pool) {
+void code_head(const Probe& probe, const Tensor& x, std::int64_t frame, std::int64_t sinks,
+               ThreadPool& pool) {
   constexpr std::int64_t kItem = 64;
   const std::int64_t tokens = x.dim(2), dim = x.dim(3);
   float* rows = x.data<float>() + static_cast<std::int64_t>(probe.head) * tokens * dim;
@@ -45,8 +46,10 @@ double mean_divergence(Decoder& decoder, const Tensor& reference, const Tensor& 
   for (std::size_t row = 0; row < rows; row += logit_rows(decoder.config().vocab)) {
     const std::size_t count = std::min(logit_rows(decoder.config().vocab), rows - row);
     const auto from = static_cast<std::int64_t>(row), to = static_cast<std::int64_t>(row + count);
-    const Tensor exact = decoder.logits(reference.slice(0, from, to)), other = decoder.logits(measured.slice(0, from, to));
-    compare_rows(exact.data<float>(), other.data<float>(), count, vocab, &ids[row + 1], *decoder.pool(), &divergence[row]);
+    const Tensor exact = decoder.logits(reference.slice(0, from, to)),
+                 other = decoder.logits(measured.slice(0, from, to));
+    compare_rows(exact.data<float>(), other.data<float>(), count, vocab, &ids[row + 1], *decoder.pool(),
+                 &divergence[row]);
   }
   double sum = 0;
   for (const RowDivergence& row : divergence) sum += row.kl;
@@ -76,10 +79,9 @@ std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector
           code_head(probe, probe.role == Role::keys ? keys : values, frame, sinks, *decoder.pool());
         }
       };
-      const Tensor measured =
-          decoder.resume_hidden(inputs[static_cast<std::size_t>(probe.layer)], probe.layer,
-                                exact_caches(decoder, layers - probe.layer),
-                                {.first_row = kAllRows, .observer = {}, .editor = edit});
+      const Tensor measured = decoder.resume_hidden(inputs[static_cast<std::size_t>(probe.layer)],
+                                                    probe.layer, exact_caches(decoder, layers - probe.layer),
+                                                    {.first_row = kAllRows, .observer = {}, .editor = edit});
       result[i] += mean_divergence(decoder, reference, measured, ids) / static_cast<double>(windows.size());
     }
   }

@@ -1,7 +1,8 @@
-// How much one group's error costs: the divergence with only this group coded, over what its spectrum predicts.
+// How much one group's error costs: the divergence with only this group coded, over what its spectrum
+// predicts.
 //
-// The unquantized model runs over a window once and the input of every layer is kept; a probe of layer l runs the layers
-// from l on again, with one head's keys or values replaced by what their codes give back.
+// The unquantized model runs over a window once and the input of every layer is kept; a probe of layer l runs
+// the layers from l on again, with one head's keys or values replaced by what their codes give back.
 #pragma once
 
 #include <functional>
@@ -22,8 +23,8 @@ struct Probe {
   std::shared_ptr<const SpectralHead> coder;
 };
 
-// Mean KL in nats per predicted token of each probe, over the windows. `frame` cuts positions from `sinks` on, as a cache
-// does. `step` is called before each probe.
+// Mean KL in nats per predicted token of each probe, over the windows. `frame` cuts positions from `sinks`
+// on, as a cache does. `step` is called before each probe.
 std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector<std::uint32_t>> windows,
                                    const std::vector<Probe>& probes, std::int64_t frame, std::int64_t sinks,
                                    const std::function<void(std::size_t)>& step);

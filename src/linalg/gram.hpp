@@ -5,8 +5,8 @@
 
 namespace veloxquant {
 
-// sums[i, j] += sum over v < count of rows[v, i] * rows[v, j];  rows [count, n] dense, sums [n, n]. The same bit for
-// bit on every CPU level.
+// sums[i, j] += sum over v < count of rows[v, i] * rows[v, j];  rows [count, n] dense, sums [n, n]. The same
+// bit for bit on every CPU level.
 void add_gram(const float* rows, std::size_t count, int n, double* sums);
 
 }  // namespace veloxquant

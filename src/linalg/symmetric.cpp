@@ -42,7 +42,8 @@ SymmetricRoot symmetric_root(std::span<const double> a, int n, double floor) {
   const SymmetricEigen eigen = symmetric_eigen(a, n);
   const double least = std::max(floor * eigen.values.front(), 1e-300);
   Eigen::VectorXd roots(n);
-  for (int c = 0; c < n; ++c) roots(c) = std::sqrt(std::max(eigen.values[static_cast<std::size_t>(c)], least));
+  for (int c = 0; c < n; ++c)
+    roots(c) = std::sqrt(std::max(eigen.values[static_cast<std::size_t>(c)], least));
   const auto rows = matrix_of(eigen.vectors, n);
   SymmetricRoot result{std::vector<double>(a.size()), std::vector<double>(a.size())};
   Eigen::Map<Matrix>(result.root.data(), n, n).noalias() = rows.transpose() * roots.asDiagonal() * rows;

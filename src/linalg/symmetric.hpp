@@ -1,4 +1,5 @@
-// Symmetric matrices in double precision: eigenvectors, products, square roots. All matrices are [n, n], row-major.
+// Symmetric matrices in double precision: eigenvectors, products, square roots. All matrices are [n, n],
+// row-major.
 #pragma once
 
 #include <span>
@@ -7,8 +8,9 @@
 namespace veloxquant {
 
 struct SymmetricEigen {
-  std::vector<double> values;   // descending
-  std::vector<double> vectors;  // [n, n]: row c is the unit eigenvector of values[c], its largest component positive
+  std::vector<double> values;  // descending
+  std::vector<double>
+      vectors;  // [n, n]: row c is the unit eigenvector of values[c], its largest component positive
 };
 // Throws NumericError when the iteration does not settle, which finite input does not bring about.
 SymmetricEigen symmetric_eigen(std::span<const double> a, int n);

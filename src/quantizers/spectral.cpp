@@ -37,8 +37,8 @@ class SpectralQuantizer final : public VectorQuantizer {
                    float* rows) const override {
     decode_rows_at(codes, scales, counted_places(count).data(), count, head, rows);
   }
-  void encode_rows_at(const float* rows, const TokenPlace* places, std::size_t count, int head, std::uint8_t* codes,
-                      std::uint8_t* scales) const override {
+  void encode_rows_at(const float* rows, const TokenPlace* places, std::size_t count, int head,
+                      std::uint8_t* codes, std::uint8_t* scales) const override {
     of(head).encode(rows, places, count, codes, scales);
   }
   void decode_rows_at(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
@@ -70,8 +70,10 @@ class SpectralQuantizer final : public VectorQuantizer {
 
 const QuantizationContext& context_of(const QuantizerOptions& o) {
   if (o.context == nullptr || o.context->artifacts == nullptr) {
-    throw ArtifactError("create", "method 'spectral' needs what `veloxquant precompute --method spectral` found out about the "
-                                  "model, and there are no artifacts (benchmark: --artifacts)");
+    throw ArtifactError(
+        "create",
+        "method 'spectral' needs what `veloxquant precompute --method spectral` found out about the "
+        "model, and there are no artifacts (benchmark: --artifacts)");
   }
   return *o.context;
 }
@@ -79,8 +81,11 @@ const QuantizationContext& context_of(const QuantizerOptions& o) {
 int layer_of(const std::string& name) {
   constexpr std::string_view kPrefix = "layers.";
   int layer = -1;
-  if (name.starts_with(kPrefix)) std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  if (layer < 0) throw ConfigError("create", fmt::format("method 'spectral' works in a layer of a model, not in '{}'", name));
+  if (name.starts_with(kPrefix))
+    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
+  if (layer < 0)
+    throw ConfigError("create",
+                      fmt::format("method 'spectral' works in a layer of a model, not in '{}'", name));
   return layer;
 }
 
@@ -91,22 +96,26 @@ double target_of(const QuantizerOptions& o, const SpectralSettings& settings) {
   double target = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
   if (error != std::errc() || end != text.data() + text.size()) {
-    throw ConfigError("create", fmt::format("'{}' bits asked of method 'spectral'; it takes a number such as 1.5", text));
+    throw ConfigError(
+        "create", fmt::format("'{}' bits asked of method 'spectral'; it takes a number such as 1.5", text));
   }
   return target;
 }
 
 void check_fit(const SpectralSettings& s, const QuantizerOptions& o, int layer) {
   if (s.head_dim != o.head_dim || s.kv_heads != o.kv_heads || layer >= s.layers) {
-    throw ArtifactError("create", fmt::format("the artifacts are for {} layers, {} KV heads of {}; layer {} with {} KV heads of "
-                                              "{} was asked for",
-                                              s.layers, s.kv_heads, s.head_dim, layer, o.kv_heads, o.head_dim));
+    throw ArtifactError(
+        "create",
+        fmt::format("the artifacts are for {} layers, {} KV heads of {}; layer {} with {} KV heads of "
+                    "{} was asked for",
+                    s.layers, s.kv_heads, s.head_dim, layer, o.kv_heads, o.head_dim));
   }
   const auto& config = o.context->config;
   if (config && !config->options().model.empty() && config->options().model != s.model) {
-    throw ArtifactError("create", fmt::format("the artifacts are of the model {}, the cache is of {}; run precompute on this "
-                                              "model",
-                                              s.model, config->options().model));
+    throw ArtifactError(
+        "create", fmt::format("the artifacts are of the model {}, the cache is of {}; run precompute on this "
+                              "model",
+                              s.model, config->options().model));
   }
 }
 
@@ -132,8 +141,8 @@ std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const Quan
   for (std::size_t g = 0; g < all.size(); ++g) {
     if (shares[g]) groups.push_back(all[g]);
   }
-  const Allocation allocation =
-      allocate_bits(groups, {.target_bits = target_of(o, s), .code = s.code, .gain_bits = s.gain ? kGainBits : 0});
+  const Allocation allocation = allocate_bits(
+      groups, {.target_bits = target_of(o, s), .code = s.code, .gain_bits = s.gain ? kGainBits : 0});
   std::vector<std::vector<RunPlan>> runs(all.size());
   for (std::size_t g = 0, next = 0; g < all.size(); ++g) {
     if (shares[g]) runs[g] = allocation.runs[next++];
@@ -144,10 +153,11 @@ std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const Quan
 }  // namespace
 
 MethodInfo spectral_info() {
-  return {"keys in RoPE frames and values in calibrated bases, one bit budget over the whole model, 4-bit gains",
-          {},
-          {"target_bits"},
-          "artifacts of `veloxquant precompute --method spectral`"};
+  return {
+      "keys in RoPE frames and values in calibrated bases, one bit budget over the whole model, 4-bit gains",
+      {},
+      {"target_bits"},
+      "artifacts of `veloxquant precompute --method spectral`"};
 }
 
 std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
@@ -162,8 +172,9 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
   std::int64_t frame = 0;
   if (o.role == Role::keys) {
     if (context.config == nullptr || !context.config->options().rope) {
-      throw UnsupportedError("create", "method 'spectral' turns keys back and needs the model's rotary embedding: set "
-                                       "KVCacheOptions::rope");
+      throw UnsupportedError("create",
+                             "method 'spectral' turns keys back and needs the model's rotary embedding: set "
+                             "KVCacheOptions::rope");
     }
     turn = std::make_shared<const RopeTurn>(*context.config->options().rope, o.head_dim);
     frame = s.frame == 0 ? kEndless : s.frame;
@@ -176,9 +187,10 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
   std::vector<SpectralHead> heads;
   for (int h = 0; h < s.kv_heads; ++h) {
     const std::ptrdiff_t row = std::ptrdiff_t{h} * s.head_dim, matrix = row * s.head_dim;
-    heads.emplace_back(SpectralBasis{s.head_dim, mean.data<const float>() + row, forward.data<const float>() + matrix,
-                                     inverse.data<const float>() + matrix, lambda.data<const float>() + row},
-                       runs[group_index(s, layer, o.role, h)], s.gain, turn, frame);
+    heads.emplace_back(
+        SpectralBasis{s.head_dim, mean.data<const float>() + row, forward.data<const float>() + matrix,
+                      inverse.data<const float>() + matrix, lambda.data<const float>() + row},
+        runs[group_index(s, layer, o.role, h)], s.gain, turn, frame);
   }
   return std::make_shared<const SpectralQuantizer>(std::move(heads), s.head_dim, frame, context.step);
 }

@@ -1,4 +1,5 @@
-// The method `spectral`: calibrated transforms and one bit allocation over a whole model (docs/methods/spectral.md).
+// The method `spectral`: calibrated transforms and one bit allocation over a whole model
+// (docs/methods/spectral.md).
 #pragma once
 
 #include <memory>
@@ -7,8 +8,8 @@
 namespace veloxquant {
 
 MethodInfo spectral_info();
-// Throws ArtifactError when the context has no artifacts for this model, layer and method, ConfigError for a target out
-// of range, UnsupportedError for what the artifacts do not fit.
+// Throws ArtifactError when the context has no artifacts for this model, layer and method, ConfigError for a
+// target out of range, UnsupportedError for what the artifacts do not fit.
 std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& options);
 
 }  // namespace veloxquant

@@ -37,7 +37,8 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
       code_(make_mixed_code(runs, gain && !runs.empty(), turn != nullptr)),
       turn_(std::move(turn)) {
   const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
-  const std::size_t columns = as_size(padded_columns(spec().head_dim)), padded = as_size(padded_columns(head_dim_));
+  const std::size_t columns = as_size(padded_columns(spec().head_dim)),
+                    padded = as_size(padded_columns(head_dim_));
   if (turn_) {
     means_.resize(static_cast<std::size_t>(std::clamp<std::int64_t>(frame, 1, kMeanTable)) * dim);
     for (std::size_t t = 1; t < means_.size() / dim; ++t) {
@@ -79,7 +80,8 @@ void SpectralHead::encode(const float* rows, const TokenPlace* places, std::size
     if (turn_) turn_->back(frames.at(places[i].frame_start), row, row);
     shift(row, places + i, -1);
   }
-  multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, spec().head_dim, z.data());
+  multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, spec().head_dim,
+                z.data());
   for (std::size_t i = 0; i < count; ++i) {
     code_->encode(z.data() + i * coded, codes + i * spec().code_bytes(), scales + i * spec().scale_bytes());
   }
@@ -90,10 +92,12 @@ void SpectralHead::decode(const std::uint8_t* codes, const std::uint8_t* scales,
   const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
   std::vector<float> y(count * coded), residuals(count * dim + kMatrixPad);
   for (std::size_t i = 0; i < count && coded > 0; ++i) {
-    decode_row(spec(), codes + i * spec().code_bytes(), scales + i * spec().scale_bytes(), y.data() + i * coded);
+    decode_row(spec(), codes + i * spec().code_bytes(), scales + i * spec().scale_bytes(),
+               y.data() + i * coded);
   }
   if (coded > 0) {
-    multiply_rows(y.data(), static_cast<int>(count), inverse_.data(), spec().head_dim, head_dim_, residuals.data());
+    multiply_rows(y.data(), static_cast<int>(count), inverse_.data(), spec().head_dim, head_dim_,
+                  residuals.data());
   }
   FrameAngles frames(turn_.get());
   for (std::size_t i = 0; i < count; ++i) {

@@ -28,18 +28,18 @@ struct SpectralBasis {
 
 class SpectralHead {
  public:
-  // `turn` is null for values; for keys the centroids are unbiased. Means turned by 0 .. frame - 1 are kept as a table,
-  // up to 1024 of them.
+  // `turn` is null for values; for keys the centroids are unbiased. Means turned by 0 .. frame - 1 are kept
+  // as a table, up to 1024 of them.
   SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
                std::shared_ptr<const RopeTurn> turn, std::int64_t frame);
 
   const CodeSpec& spec() const noexcept { return code_->spec(); }
-  // Dense rows; vector i has its codes at codes + i * spec().code_bytes() and its gain likewise. `places` may be null for
-  // values.
+  // Dense rows; vector i has its codes at codes + i * spec().code_bytes() and its gain likewise. `places` may
+  // be null for values.
   void encode(const float* rows, const TokenPlace* places, std::size_t count, std::uint8_t* codes,
               std::uint8_t* scales) const;
-  void decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places, std::size_t count,
-              float* rows) const;
+  void decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
+              std::size_t count, float* rows) const;
   std::size_t nbytes() const noexcept { return 4 * (means_.size() + forward_.size() + inverse_.size()); }
 
  private:
@@ -47,7 +47,7 @@ class SpectralHead {
   void shift(float* row, const TokenPlace* place, float sign) const;
 
   int head_dim_;
-  std::vector<float> means_;  // [turned by 0, 1, ..., head_dim]; values have the first row only
+  std::vector<float> means_;              // [turned by 0, 1, ..., head_dim]; values have the first row only
   std::vector<float> forward_, inverse_;  // matrices [head_dim, coded] and [coded, head_dim], padded
   std::shared_ptr<const RowCode> code_;
   std::shared_ptr<const RopeTurn> turn_;

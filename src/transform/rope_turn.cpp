@@ -40,7 +40,8 @@ TurnAngles RopeTurn::angles(std::int64_t position) const {
 
 void RopeTurn::forwards(const TurnAngles& angles, const float* x, float* out) const noexcept {
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i], sine = angles.sines[i];
+    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i],
+                sine = angles.sines[i];
     out[pairs_[i].first] = a * cosine - b * sine;
     out[pairs_[i].second] = b * cosine + a * sine;
   }
@@ -48,18 +49,20 @@ void RopeTurn::forwards(const TurnAngles& angles, const float* x, float* out) co
 
 void RopeTurn::back(const TurnAngles& angles, const float* x, float* out) const noexcept {
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i], sine = angles.sines[i];
+    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i],
+                sine = angles.sines[i];
     out[pairs_[i].first] = a * cosine + b * sine;
     out[pairs_[i].second] = b * cosine - a * sine;
   }
 }
 
-// With a pair as a complex number, a 2x2 block B maps z to u z + v conj(z); turning it from both sides multiplies u by
-// the phase of the difference of the angles and v by that of their sum.
+// With a pair as a complex number, a 2x2 block B maps z to u z + v conj(z); turning it from both sides
+// multiplies u by the phase of the difference of the angles and v by that of their sum.
 std::vector<double> RopeTurn::average(std::span<const double> a, std::int64_t frame) const {
   std::vector<double> result(a.size());
   const auto at = [this](int row, int column) {
-    return static_cast<std::size_t>(row) * static_cast<std::size_t>(head_dim_) + static_cast<std::size_t>(column);
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(head_dim_) +
+           static_cast<std::size_t>(column);
   };
   for (const Pair& f : pairs_) {
     for (const Pair& g : pairs_) {

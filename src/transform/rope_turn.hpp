@@ -1,8 +1,8 @@
 // RopeTurn: the rotation R_p of a rotary embedding, forwards and back, and its average over a frame.
 //
-// R_p turns each pair (a, b) of coordinates by the angle p * frequency, the f32 product that model code forms, so
-// that turning back undoes what the model did. Coordinates that do not turn (partial rotary dimensions) form pairs of
-// frequency 0.
+// R_p turns each pair (a, b) of coordinates by the angle p * frequency, the f32 product that model code
+// forms, so that turning back undoes what the model did. Coordinates that do not turn (partial rotary
+// dimensions) form pairs of frequency 0.
 #pragma once
 
 #include <cstdint>

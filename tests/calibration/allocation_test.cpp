@@ -4,8 +4,9 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include "calibration/allocation.hpp"
 #include <veloxquant/core/error.hpp>
+
+#include "calibration/allocation.hpp"
 
 namespace veloxquant {
 namespace {
@@ -13,7 +14,8 @@ namespace {
 // lambda of coordinate c is (c / 8 + 1)^-decay: equal within a block of 8.
 AllocationGroup group(int coordinates, double decay, double weight, int step = 8) {
   AllocationGroup result{{}, weight, step};
-  for (int c = 0; c < coordinates; ++c) result.lambda.push_back(static_cast<float>(std::pow(c / 8 + 1, -decay)));
+  for (int c = 0; c < coordinates; ++c)
+    result.lambda.push_back(static_cast<float>(std::pow(c / 8 + 1, -decay)));
   return result;
 }
 
@@ -27,13 +29,15 @@ int bits_of(const std::vector<RunPlan>& runs) {
 double best_by_search(const std::vector<AllocationGroup>& groups, int budget) {
   std::vector<double> blocks;
   for (const AllocationGroup& g : groups) {
-    for (std::size_t c = 0; c < g.lambda.size(); c += 8) blocks.push_back(8 * g.weight * static_cast<double>(g.lambda[c]) / 2);
+    for (std::size_t c = 0; c < g.lambda.size(); c += 8)
+      blocks.push_back(8 * g.weight * static_cast<double>(g.lambda[c]) / 2);
   }
   const std::function<double(std::size_t, int)> best = [&](std::size_t block, int left) -> double {
     if (block == blocks.size()) return 0;
     double least = std::numeric_limits<double>::infinity();
     for (int b = 0; b <= kWidestCode && 8 * b <= left; ++b) {
-      least = std::min(least, blocks[block] * code_distortion(CodeKind::scalar, b) + best(block + 1, left - 8 * b));
+      least = std::min(least,
+                       blocks[block] * code_distortion(CodeKind::scalar, b) + best(block + 1, left - 8 * b));
     }
     return least;
   };
@@ -43,7 +47,8 @@ double best_by_search(const std::vector<AllocationGroup>& groups, int budget) {
 TEST(Allocation, EqualsBruteForceOnSmallCases) {
   const std::vector<AllocationGroup> groups = {group(24, 1.5, 1), group(16, 0.7, 5), group(16, 3, 0.2)};
   for (const double target : {0.5, 1.0, 1.7, 2.0, 3.0, 5.0}) {
-    const Allocation found = allocate_bits(groups, {.target_bits = target, .code = RunCode::scalar, .gain_bits = 0});
+    const Allocation found =
+        allocate_bits(groups, {.target_bits = target, .code = RunCode::scalar, .gain_bits = 0});
     const double best = best_by_search(groups, static_cast<int>(target * 56));
     EXPECT_NEAR(found.predicted_kl, best, 1e-9 * best) << target;
   }
@@ -51,7 +56,8 @@ TEST(Allocation, EqualsBruteForceOnSmallCases) {
 
 TEST(Allocation, HitsTheBudgetFromBelowWithGainsPaid) {
   std::vector<AllocationGroup> groups;
-  for (int g = 0; g < 24; ++g) groups.push_back(group(128, 0.5 + 0.1 * g, std::pow(1.5, g % 7), g % 2 == 0 ? 8 : 16));
+  for (int g = 0; g < 24; ++g)
+    groups.push_back(group(128, 0.5 + 0.1 * g, std::pow(1.5, g % 7), g % 2 == 0 ? 8 : 16));
   for (double target = 0.5; target <= 4; target += 0.173) {
     const Allocation found = allocate_bits(groups, {.target_bits = target});
     EXPECT_LE(found.bits_per_element, target);
@@ -100,7 +106,8 @@ TEST(Allocation, RefusesWhatHasNoMeaning) {
   std::reverse(rising.lambda.begin(), rising.lambda.end());
   wrong_step.step = 12;
   negative.weight = -1;
-  for (const AllocationGroup& bad : {rising, wrong_step, negative}) EXPECT_THROW(allocate_bits({bad}, {}), ConfigError);
+  for (const AllocationGroup& bad : {rising, wrong_step, negative})
+    EXPECT_THROW(allocate_bits({bad}, {}), ConfigError);
 }
 
 }  // namespace

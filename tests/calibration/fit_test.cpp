@@ -27,7 +27,8 @@ std::vector<double> outer(const std::vector<float>& a, const std::vector<float>&
   for (std::size_t i = 0; i < kSize; ++i) {
     for (std::size_t j = 0; j < kSize; ++j) {
       for (std::size_t k = 0; k < kSize; ++k) {
-        result[i * kSize + j] += static_cast<double>(a[i * kSize + k]) * static_cast<double>(b[j * kSize + k]);
+        result[i * kSize + j] +=
+            static_cast<double>(a[i * kSize + k]) * static_cast<double>(b[j * kSize + k]);
       }
     }
   }
@@ -42,7 +43,8 @@ TEST(SpectralFit, WhitensInTheMetricAndComesBack) {
 
   // z = F r: rows of the inverse are a dual basis of rows of F.
   const auto identity = outer(fit.forward, fit.inverse);
-  for (std::size_t i = 0; i < identity.size(); ++i) EXPECT_NEAR(identity[i], i % (kSize + 1) == 0 ? 1 : 0, 2e-3) << i;
+  for (std::size_t i = 0; i < identity.size(); ++i)
+    EXPECT_NEAR(identity[i], i % (kSize + 1) == 0 ? 1 : 0, 2e-3) << i;
 
   // The covariance of z is diag(lambda).
   const std::vector<double> forward(fit.forward.begin(), fit.forward.end());

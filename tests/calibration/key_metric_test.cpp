@@ -25,7 +25,8 @@ std::vector<double> metric_by_definition(const MetricInput& in, const RopeTurn& 
       for (std::size_t a = 0; a < dim; ++a) {
         for (std::size_t b = 0; b < dim; ++b) {
           const auto difference = [&](std::size_t c) {
-            return static_cast<double>(in.values[key * dim + c]) - static_cast<double>(in.outputs[row * dim + c]);
+            return static_cast<double>(in.values[key * dim + c]) -
+                   static_cast<double>(in.outputs[row * dim + c]);
           };
           effect += difference(a) * static_cast<double>(in.output_gram[a * dim + b]) * difference(b);
         }
@@ -35,7 +36,8 @@ std::vector<double> metric_by_definition(const MetricInput& in, const RopeTurn& 
       turn.back(turn.angles(in.sampled[s]), in.queries + row * dim, u.data());
       for (std::size_t a = 0; a < dim; ++a) {
         for (std::size_t b = 0; b < dim; ++b) {
-          metric[a * dim + b] += p * p * effect * static_cast<double>(u[a]) * static_cast<double>(u[b]) / kDim;
+          metric[a * dim + b] +=
+              p * p * effect * static_cast<double>(u[a]) * static_cast<double>(u[b]) / kDim;
         }
       }
     }
@@ -47,7 +49,8 @@ TEST(KeyMetric, IsTheWeightedSecondMomentOfTurnedQueries) {
   RopeConfig rope;
   rope.rotary_dim = kDim;
   const RopeTurn turn(rope, kDim);
-  const auto queries = testing::correlated_rows(kTokens, kDim, 1), outputs = testing::correlated_rows(kTokens, kDim, 2);
+  const auto queries = testing::correlated_rows(kTokens, kDim, 1),
+             outputs = testing::correlated_rows(kTokens, kDim, 2);
   const auto values = testing::correlated_rows(kTokens, kDim, 3);
   std::vector<float> gram(kDim * kDim);
   for (std::size_t c = 0; c < kDim; ++c) gram[c * kDim + c] = static_cast<float>(c + 1);
@@ -55,11 +58,17 @@ TEST(KeyMetric, IsTheWeightedSecondMomentOfTurnedQueries) {
   std::vector<float> probabilities(kTokens * sampled.size());
   for (std::size_t i = 0; i < kTokens; ++i) {
     for (std::size_t s = 0; s < sampled.size(); ++s) {
-      if (static_cast<std::int64_t>(i) >= sampled[s]) probabilities[i * sampled.size() + s] = 1 / static_cast<float>(i + 1);
+      if (static_cast<std::int64_t>(i) >= sampled[s])
+        probabilities[i * sampled.size() + s] = 1 / static_cast<float>(i + 1);
     }
   }
-  const MetricInput in{.head_dim = kDim, .tokens = kTokens, .queries = queries.data(), .outputs = outputs.data(),
-                       .values = values.data(), .output_gram = gram, .sampled = sampled,
+  const MetricInput in{.head_dim = kDim,
+                       .tokens = kTokens,
+                       .queries = queries.data(),
+                       .outputs = outputs.data(),
+                       .values = values.data(),
+                       .output_gram = gram,
+                       .sampled = sampled,
                        .probabilities = probabilities.data()};
   // Drawn with 64 equal shares of at most 38 terms: the mean over seeds comes near the sum.
   constexpr int kSeeds = 200;
@@ -71,8 +80,9 @@ TEST(KeyMetric, IsTheWeightedSecondMomentOfTurnedQueries) {
   const std::vector<double> exact = metric_by_definition(in, turn);
   const double largest = *std::max_element(exact.begin(), exact.end());
   for (std::size_t i = 0; i < exact.size(); ++i) EXPECT_NEAR(metric[i], exact[i], 0.01 * largest) << i;
-  const double sum = std::accumulate(probabilities.begin(), probabilities.end(), 0.0,
-                                     [](double total, float p) { return total + static_cast<double>(p) * static_cast<double>(p); });
+  const double sum = std::accumulate(
+      probabilities.begin(), probabilities.end(), 0.0,
+      [](double total, float p) { return total + static_cast<double>(p) * static_cast<double>(p); });
   EXPECT_NEAR(squares, sum, 1e-5 * sum);
 }
 

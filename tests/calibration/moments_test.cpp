@@ -18,7 +18,8 @@ struct Exact {
 Exact exact_moments(const std::vector<float>& rows) {
   const std::size_t count = rows.size() / kDim;
   Exact exact{std::vector<double>(kDim), std::vector<double>(kDim * kDim)};
-  for (std::size_t i = 0; i < rows.size(); ++i) exact.mean[i % kDim] += static_cast<double>(rows[i]) / static_cast<double>(count);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    exact.mean[i % kDim] += static_cast<double>(rows[i]) / static_cast<double>(count);
   for (std::size_t v = 0; v < count; ++v) {
     for (std::size_t i = 0; i < kDim; ++i) {
       for (std::size_t j = 0; j < kDim; ++j) {

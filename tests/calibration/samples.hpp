@@ -8,7 +8,8 @@
 namespace veloxquant::testing {
 
 // rows [count, dim]: normal, mixed by a random matrix so that coordinates are correlated, around `offset`.
-inline std::vector<float> correlated_rows(std::size_t count, std::size_t dim, std::uint32_t seed, float offset = 0) {
+inline std::vector<float> correlated_rows(std::size_t count, std::size_t dim, std::uint32_t seed,
+                                          float offset = 0) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
   std::vector<float> mixing(dim * dim), rows(count * dim, offset), draw(dim);

@@ -39,12 +39,20 @@ Calibrated calibrate(std::int64_t frame, float offset, const std::string& model 
   const RopeTurn turn(rope(), kDim);
   Calibrated made;
   ArtifactStore store;
-  write_settings({.model = model, .layers = 1, .kv_heads = kHeads, .head_dim = kDim, .frame = frame,
-                  .code = RunCode::trellis, .gain = true, .target_bits = 3}, store);
+  write_settings({.model = model,
+                  .layers = 1,
+                  .kv_heads = kHeads,
+                  .head_dim = kDim,
+                  .frame = frame,
+                  .code = RunCode::trellis,
+                  .gain = true,
+                  .target_bits = 3},
+                 store);
   for (const Role role : {Role::keys, Role::values}) {
     std::vector<float> mean, basis, inverse, lambda;
     for (std::uint32_t h = 0; h < kHeads; ++h) {
-      std::vector<float> rows = testing::correlated_rows(kTokens, kDim, 10 * h + (role == Role::keys ? 1 : 2), offset);
+      std::vector<float> rows =
+          testing::correlated_rows(kTokens, kDim, 10 * h + (role == Role::keys ? 1 : 2), offset);
       Moments moments(kDim);
       moments.add(rows.data(), kTokens);
       auto covariance = moments.covariance();
@@ -73,7 +81,8 @@ Calibrated calibrate(std::int64_t frame, float offset, const std::string& model 
   return made;
 }
 
-std::shared_ptr<const KVCacheConfig> config_for(const std::string& keys, const std::string& values, std::int64_t sinks = 0) {
+std::shared_ptr<const KVCacheConfig> config_for(const std::string& keys, const std::string& values,
+                                                std::int64_t sinks = 0) {
   KVCacheOptions options;
   options.kv_heads = kHeads;
   options.head_dim = kDim;
@@ -160,10 +169,12 @@ TEST(Spectral, SaysWhatItLacks) {
   EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2")), ArtifactError);
   EXPECT_THROW(make_layer_methods(*config_for("spectral:99", "spectral:99"), made.store), ConfigError);
   EXPECT_THROW(make_layer_methods(*config_for("spectral:two", "spectral:two"), made.store), ConfigError);
-  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"), calibrate(64, 0, "other").store), ArtifactError);
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"), calibrate(64, 0, "other").store),
+               ArtifactError);
   ArtifactStore foreign = *made.store;
   foreign.set_fact("method", "vecinfer");
-  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"), std::make_shared<const ArtifactStore>(foreign)),
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"),
+                                  std::make_shared<const ArtifactStore>(foreign)),
                ArtifactError);
 }
 

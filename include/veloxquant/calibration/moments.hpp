@@ -1,8 +1,8 @@
 // Moments: mean and scatter of vectors, streaming and mergeable.
 //
-// Rows come in by blocks; a block's scatter is taken around its own mean and joined with what was there (Chan, Golub,
-// LeVeque 1979), so that a large constant offset costs no digits. Two halves of a text merged give the moments of the
-// whole, up to rounding.
+// Rows come in by blocks; a block's scatter is taken around its own mean and joined with what was there
+// (Chan, Golub, LeVeque 1979), so that a large constant offset costs no digits. Two halves of a text merged
+// give the moments of the whole, up to rounding.
 #pragma once
 
 #include <cstddef>

@@ -50,7 +50,7 @@ struct BenchmarkRequest {
   int runs = 3;                        // timed runs, 1 or more
   std::int64_t decode_tokens = 32;
   std::shared_ptr<const ArtifactStore> artifacts;  // of calibrated methods; may be null
-  BenchmarkProgress progress;  // may be null
+  BenchmarkProgress progress;                      // may be null
 };
 
 struct BenchmarkOutcome {

@@ -1,8 +1,9 @@
 // Calibration of the method `spectral` on a model and a text of the user's own.
 //
-// One pass of the unquantized model over the windows gathers statistics (mean and covariance of keys before RoPE and of
-// values, the output-weighted metric); the fits follow from them; then, if weights are to be measured, each group is
-// coded alone at 2 bits and the divergence that this causes is compared with what its spectrum predicts.
+// One pass of the unquantized model over the windows gathers statistics (mean and covariance of keys before
+// RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are to be
+// measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what its
+// spectrum predicts.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ enum class Sensitivity : std::uint8_t {
 };
 const char* to_string(KeyMetric metric) noexcept;
 const char* to_string(Sensitivity sensitivity) noexcept;
-KeyMetric key_metric_from(const std::string& name);       // throws ConfigError
-Sensitivity sensitivity_from(const std::string& name);    // throws ConfigError
+KeyMetric key_metric_from(const std::string& name);     // throws ConfigError
+Sensitivity sensitivity_from(const std::string& name);  // throws ConfigError
 
 struct PrecomputeRequest {
   std::vector<TokenIds> windows;  // calibration text; each starts with BOS
@@ -42,15 +43,17 @@ struct PrecomputeRequest {
   Sensitivity sensitivity = Sensitivity::measured;
   RunCode code = RunCode::trellis;
   bool gain = true;
-  double target_bits = 2;             // the default of caches that ask for no other
-  std::int64_t sinks = 4;             // first tokens of a window left out: caches keep them exact
+  double target_bits = 2;  // the default of caches that ask for no other
+  std::int64_t sinks = 4;  // first tokens of a window left out: caches keep them exact
   std::size_t sensitivity_windows = 2;
-  std::uint64_t seed = 0;             // of the sampled positions
+  std::uint64_t seed = 0;  // of the sampled positions
   // `done` of `total` steps are over; may be null.
-  std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)> progress;
+  std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)>
+      progress;
 };
 
-// Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple of 8.
+// Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple
+// of 8.
 ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& request);
 
 // {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.

@@ -57,8 +57,8 @@ struct LayerActivations {
   const Tensor& values;     // [1, kv_heads, n, head_dim]
   const Tensor& attention;  // [1, heads, n, head_dim]: what the cache's attend() gave
 };
-// Writes to a layer's keys and values (as in LayerActivations) before its cache takes them: what a code would lose can
-// be put in place of the real thing.
+// Writes to a layer's keys and values (as in LayerActivations) before its cache takes them: what a code would
+// lose can be put in place of the real thing.
 using LayerEditor = std::function<void(int layer, const Tensor& keys, const Tensor& values)>;
 // The tensors are the decoder's own memory: copy what is to outlive the call.
 using LayerObserver = std::function<void(int layer, const LayerActivations& activations)>;
@@ -107,9 +107,10 @@ class Decoder {
   // tokens are then trimmed from the caches that took them.
   Tensor forward_hidden(std::span<const std::uint32_t> tokens, LayerCaches caches,
                         const ForwardOptions& options = {});
-  // The same from layer `first_layer` on: `hidden` f32 [tokens, hidden] is what an observer saw as that layer's input,
-  // `caches` are those of the layers from there on.
-  Tensor resume_hidden(const Tensor& hidden, int first_layer, LayerCaches caches, const ForwardOptions& options = {});
+  // The same from layer `first_layer` on: `hidden` f32 [tokens, hidden] is what an observer saw as that
+  // layer's input, `caches` are those of the layers from there on.
+  Tensor resume_hidden(const Tensor& hidden, int first_layer, LayerCaches caches,
+                       const ForwardOptions& options = {});
   // Hidden states f32 [rows, hidden] -> logits f32 [rows, vocab].
   Tensor logits(const Tensor& hidden);
   // Both at once: logits f32 [rows, vocab].
