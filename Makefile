@@ -3,10 +3,10 @@ PRESET ?= release
 BUILD = build/$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-develop configure build demo test bench verify install consume format lint docs clean
+.PHONY: help setup setup-develop configure build demo test test-arm64 bench micro-bench verify install consume format lint docs clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup:  ## install the Debian packages that are missing
 	@scripts/setup.sh build
@@ -29,7 +29,21 @@ test: configure  ## build and run all tests
 	cmake --build --preset $(PRESET)
 	ctest --preset $(PRESET) -j 2
 
-bench: configure  ## micro-benchmarks (Google Benchmark)
+# The rooms that hold kernels, and the caches that hold their codes. Codes are the same as on x86-64: the saved
+# caches among the tests say so. The preset leaves out what counts bytes, plays long programs or measures
+# distortion: that says nothing about a CPU and takes minutes when emulated.
+ARM64_TESTS = codebook_test codebook_trellis_test transform_test attention_tests cache_test
+test-arm64:  ## build the core for 64-bit ARM and run its tests under QEMU
+	@scripts/setup.sh cross
+	cmake --preset arm64 > /dev/null
+	cmake --build --preset arm64 --target $(ARM64_TESTS)
+	ctest --preset arm64 -j 2
+
+bench: configure  ## attention on packed codes against the memory's speed; BENCH_JSON=FILE writes the figures
+	cmake --build --preset $(PRESET) --target attention_table
+	$(BUILD)/bench/attention_table/attention_table $(if $(BENCH_JSON),--json $(BENCH_JSON)) $(BENCH_FLAGS)
+
+micro-bench: configure  ## single kernels (Google Benchmark)
 	cmake --build --preset $(PRESET) --target velox_bench
 	$(BUILD)/bench/velox_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
 

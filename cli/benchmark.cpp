@@ -1,6 +1,9 @@
 // `veloxquant benchmark`: what methods cost and what they lose on a model of the user's own.
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -14,6 +17,7 @@
 #include "benchmark_meter.hpp"
 #include "benchmark_methods.hpp"
 #include "command.hpp"
+#include "environment_facts.hpp"
 #include "paths.hpp"
 #include "progress.hpp"
 #include "report.hpp"
@@ -27,7 +31,7 @@ struct BenchmarkFlags {
   std::string model, text, artifacts, output, arithmetic = "auto", format = "table", scale;
   std::vector<std::string> methods;
   int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
-  std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512;
+  std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
   std::uint64_t seed = 0;
   bool no_baselines = false, quiet = false;
 };
@@ -50,6 +54,13 @@ void check_output(const std::string& output) {
   }
 }
 
+// Of the terminal, or 120 where there is none. Below 40 nothing would fit.
+std::size_t width_of_stdout() {
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? std::max<std::size_t>(40, size.ws_col) : 120;
+}
+
 Arithmetic arithmetic_of(const BenchmarkFlags& f) {
   return f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic);
 }
@@ -68,12 +79,13 @@ class BenchmarkCommand {
     Decoder decoder =
         Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
-    if (const auto warning = decoder.warning(flags_.seq_len)) warn(*warning);
+    if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
     request_.artifacts = load_artifacts(flags_.artifacts, decoder.fingerprint());
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
       progress_.note(fmt::format("{} is left out: {}", method, reason));
+    for (const std::string& warning : outcome.warnings) warn(warning);
     report_.environment = environment_facts(decoder.pool()->threads());
     report_.model = model_facts(flags_.model, decoder);
     report_.results = std::move(outcome.results);
@@ -109,6 +121,7 @@ class BenchmarkCommand {
     request_.recent = flags_.recent;
     request_.chunk = flags_.chunk;
     request_.runs = flags_.num_runs;
+    request_.fill_context = flags_.fill_context;
     request_.progress = [this](const std::string& stage, const std::string& item, std::size_t done,
                                std::size_t total) { progress_.show(stage, item, done, total); };
     const RecallOptions recall;
@@ -127,6 +140,7 @@ class BenchmarkCommand {
                         {"chunk", flags_.chunk},
                         {"num_runs", flags_.num_runs},
                         {"decode_tokens", request_.decode_tokens},
+                        {"fill_context", flags_.fill_context},
                         {"seed", flags_.seed},
                         {"arithmetic", arithmetic_}};
     if (request_.artifacts) {
@@ -153,11 +167,10 @@ class BenchmarkCommand {
 
   void write() const {
     if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
-    const auto form = flags_.format == "json"  ? report_json
-                      : flags_.format == "csv" ? report_csv
-                      : flags_.format == "md"  ? report_markdown
-                                               : report_table;
-    fmt::print("{}", form(report_));
+    fmt::print("{}", flags_.format == "json"  ? report_json(report_)
+                     : flags_.format == "csv" ? report_csv(report_)
+                     : flags_.format == "md"  ? report_markdown(report_)
+                                              : report_table(report_, width_of_stdout()));
   }
 
   const BenchmarkFlags& flags_;
@@ -208,6 +221,11 @@ void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   sub.add_option("--num-runs", f.num_runs, "timed runs")->check(CLI::Range(1, 1000))->capture_default_str();
+  sub.add_option(
+         "--fill-context", f.fill_context,
+         "measure decode speed and size after so many synthetic tokens, not after the text; 0: the text")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24))
+      ->capture_default_str();
   sub.add_option("--seed", f.seed, "of random transforms and recall sequences")->capture_default_str();
   sub.add_option("--threads", f.threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 1024))

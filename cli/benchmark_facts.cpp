@@ -1,17 +1,11 @@
 #include "benchmark_facts.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#include <cctype>
-#include <ctime>
 #include <set>
-#include <thread>
-#include <veloxquant/core/cpu.hpp>
 #include <veloxquant/io/sharded_safetensors.hpp>
+
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -20,19 +14,6 @@ namespace veloxquant::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string kernel() {
-  utsname name{};
-  return uname(&name) == 0 ? fmt::format("{} {} {}", name.sysname, name.release, name.machine) : "unknown";
-}
-
-std::string compiler() {
-#if defined(__clang__)
-  return "clang " __clang_version__;
-#else
-  return "g++ " __VERSION__;
-#endif
-}
 
 // "bf16", or "bf16, f32" when a folder mixes them.
 std::string weight_types(const std::filesystem::path& folder) {
@@ -49,19 +30,6 @@ std::string folder_name(const std::filesystem::path& folder) {
 }
 
 }  // namespace
-
-Json environment_facts(int threads) {
-  return {{"cpu", cpu_name()},
-          {"cpu_level", cpu_level()},
-          {"processors", std::thread::hardware_concurrency()},
-          {"threads", threads},
-          {"memory_bytes", static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-                               static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE))},
-          {"kernel", kernel()},
-          {"compiler", compiler()},
-          {"version", VELOXQUANT_VERSION},
-          {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
-}
 
 Json model_facts(const std::filesystem::path& folder, const Decoder& decoder) {
   const ModelConfig& c = decoder.config();

@@ -1,4 +1,4 @@
-// The blocks of a report that say where, on what and on which text it was measured.
+// The blocks of a report that say on what model and on which text it was measured.
 #pragma once
 
 #include <filesystem>
@@ -9,8 +9,6 @@
 
 namespace veloxquant::cli {
 
-// CPU and its level, processors, threads, memory, kernel, compiler, version, date.
-nlohmann::ordered_json environment_facts(int threads);
 // Name, family and shape of the model, the element type of its weights, its fingerprint.
 nlohmann::ordered_json model_facts(const std::filesystem::path& folder, const Decoder& decoder);
 // XXH3 of the bytes, 16 hexadecimal digits.

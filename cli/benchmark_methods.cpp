@@ -42,8 +42,7 @@ MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& d
     spec.options.scale = *defaults.scale;
     used.scale = true;
   }
-  if (defaults.seed && info.takes("seed") && !writes_option(text, "seed"))
-    spec.options.seed = *defaults.seed;
+  if (defaults.seed && info.takes("seed") && !writes_option(text, "seed")) spec.options.seed = *defaults.seed;
   return spec;
 }
 

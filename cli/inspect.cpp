@@ -1,4 +1,5 @@
-// `veloxquant inspect FILE`: what is in a safetensors file: a saved cache, calibration artifacts, model weights.
+// `veloxquant inspect FILE`: what is in a safetensors file: a saved cache, calibration artifacts, model
+// weights.
 #include <fmt/format.h>
 
 #include <memory>
@@ -34,18 +35,25 @@ int inspect(const InspectOptions& options) {
   std::uint64_t bytes = 0;
   for (const auto& [name, info] : file.tensors()) bytes += info.end - info.begin;
   if (options.format == "json") {
-    nlohmann::ordered_json json = {{"schema", "veloxquant.inspect/1"}, {"file", options.file}, {"checksum", seal},
-                                   {"tensor_bytes", bytes},            {"metadata", file.metadata()},
+    nlohmann::ordered_json json = {{"schema", "veloxquant.inspect/1"},
+                                   {"file", options.file},
+                                   {"checksum", seal},
+                                   {"tensor_bytes", bytes},
+                                   {"metadata", file.metadata()},
                                    {"tensors", nlohmann::ordered_json::array()}};
     for (const auto& [name, info] : file.tensors()) {
-      json["tensors"].push_back({{"name", name}, {"dtype", to_string(info.dtype)}, {"shape", info.shape}, {"bytes", info.end - info.begin}});
+      json["tensors"].push_back({{"name", name},
+                                 {"dtype", to_string(info.dtype)},
+                                 {"shape", info.shape},
+                                 {"bytes", info.end - info.begin}});
     }
     fmt::print("{}\n", json.dump(2));
   } else {
     fmt::print("{}: {} tensors, {} bytes, checksum {}\n", options.file, file.tensors().size(), bytes, seal);
     for (const auto& [key, value] : file.metadata()) fmt::print("  {} = {}\n", key, value);
     for (const auto& [name, info] : file.tensors()) {
-      fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", name, to_string(info.dtype), to_string(info.shape), info.end - info.begin);
+      fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", name, to_string(info.dtype), to_string(info.shape),
+                 info.end - info.begin);
     }
   }
   return seal.starts_with("damaged") ? kRefused : kDone;
@@ -55,9 +63,12 @@ int inspect(const InspectOptions& options) {
 
 void add_inspect(Commands& commands) {
   const auto options = std::make_shared<InspectOptions>();
-  CLI::App* sub = commands.add("inspect", "What is in a saved cache, an artifact or a weight file", [options] { return inspect(*options); });
+  CLI::App* sub = commands.add("inspect", "What is in a saved cache, an artifact or a weight file",
+                               [options] { return inspect(*options); });
   sub->add_option("file", options->file, "a safetensors file")->required();
-  sub->add_option("--format", options->format, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  sub->add_option("--format", options->format, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
 }
 
 }  // namespace veloxquant::cli

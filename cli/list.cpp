@@ -24,8 +24,8 @@ struct ListOptions {
 struct Row {
   std::string name;
   MethodInfo info;
-  std::vector<std::string> codes;             // one for each width, or the reason why there is none
-  std::vector<double> bits_per_element;       // 0 where there is none
+  std::vector<std::string> codes;        // one for each width, or the reason why there is none
+  std::vector<double> bits_per_element;  // 0 where there is none
 };
 
 Row describe(const std::string& name, int head_dim) {
@@ -64,20 +64,27 @@ int list(const ListOptions& options) {
     fmt::print("{}\n", json.dump(2));
     return kDone;
   }
-  fmt::print("methods (write name[:bits][:option=value]; bits per element with scales, for a head_dim of {})\n\n", options.head_dim);
+  fmt::print(
+      "methods (write name[:bits][:option=value]; bits per element with scales, for a head_dim of {})\n\n",
+      options.head_dim);
   for (const Row& row : rows) {
     fmt::print("{:16}{}\n", row.name, row.info.summary);
     std::vector<std::string> widths;
     for (std::size_t i = 0; i < row.info.bits.size(); ++i) {
-      widths.push_back(row.bits_per_element[i] > 0 ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
-                                                   : fmt::format("{} (not at this head_dim)", row.info.bits[i]));
+      widths.push_back(row.bits_per_element[i] > 0
+                           ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
+                           : fmt::format("{} (not at this head_dim)", row.info.bits[i]));
     }
     fmt::print("{:16}bits     {}\n", "", fmt::join(widths, ", "));
-    fmt::print("{:16}options  {}\n", "", row.info.options.empty() ? "none" : fmt::format("{}", fmt::join(row.info.options, ", ")));
+    fmt::print("{:16}options  {}\n", "",
+               row.info.options.empty() ? "none" : fmt::format("{}", fmt::join(row.info.options, ", ")));
     fmt::print("{:16}needs    {}\n", "", row.info.needs);
   }
-  fmt::print("\noptions: scale=one|matched|unbiased (default), transform=none|hadamard|haar, group=32|64|128, seed=N, centre=true|false\n");
-  fmt::print("CPU level: {} (available: {}; pin one with VELOXQUANT_CPU)\n", cpu_level(), fmt::join(available_cpu_levels(), ", "));
+  fmt::print(
+      "\noptions: scale=one|matched|unbiased (default), transform=none|hadamard|haar, group=32|64|128, "
+      "seed=N, centre=true|false\n");
+  fmt::print("CPU level: {} (available: {}; pin one with VELOXQUANT_CPU)\n", cpu_level(),
+             fmt::join(available_cpu_levels(), ", "));
   return kDone;
 }
 
@@ -85,9 +92,13 @@ int list(const ListOptions& options) {
 
 void add_list(Commands& commands) {
   const auto options = std::make_shared<ListOptions>();
-  CLI::App* sub = commands.add("list", "Methods with their options, limits and needs", [options] { return list(*options); });
-  sub->add_option("--format", options->format, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
-  sub->add_option("--head-dim", options->head_dim, "head size that the bits per element are for")->capture_default_str();
+  CLI::App* sub = commands.add("list", "Methods with their options, limits and needs",
+                               [options] { return list(*options); });
+  sub->add_option("--format", options->format, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  sub->add_option("--head-dim", options->head_dim, "head size that the bits per element are for")
+      ->capture_default_str();
 }
 
 }  // namespace veloxquant::cli

@@ -4,6 +4,7 @@
 #include <new>
 #include <system_error>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/core/version.hpp>
 
 #include "command.hpp"
 
@@ -23,7 +24,7 @@ int exit_code(ErrorKind kind) {
 int run(int argc, char** argv) {
   CLI::App app{"Compresses the key/value cache of large language models and measures what it costs."};
   app.name("veloxquant");
-  app.set_version_flag("--version", VELOXQUANT_VERSION);
+  app.set_version_flag("--version", version());
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
   Commands commands(app);

@@ -19,7 +19,8 @@ std::filesystem::path default_text() {
   for (const auto& candidate : {folder / "sample_text.md", folder / "../share/veloxquant/sample_text.md"}) {
     if (std::filesystem::exists(candidate)) return candidate;
   }
-  throw IoError("benchmark", fmt::format("no text came with the command in {}; name one with --text FILE", folder.string()));
+  throw IoError("benchmark", fmt::format("no text came with the command in {}; name one with --text FILE",
+                                         folder.string()));
 }
 
 }  // namespace veloxquant::cli

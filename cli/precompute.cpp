@@ -72,7 +72,6 @@ int precompute(const PrecomputeFlags& f) {
   ArtifactStore store = precompute_spectral(decoder, request);
   store.set_fact("text", file.filename().string());
   store.set_fact("text_xxh3", text_hash(text));
-  store.set_fact("version", VELOXQUANT_VERSION);
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
   const std::filesystem::path to = artifact_file(f.output, f.method);
   store.save(to);

@@ -30,7 +30,8 @@ std::optional<double> mean_attention_error(const MethodResult& result);
 
 // All end in a newline.
 std::string report_json(const BenchmarkReport& report);
-std::string report_table(const BenchmarkReport& report);
+// Lines of at most `line_width` characters: columns that do not fit beside the others stand below them.
+std::string report_table(const BenchmarkReport& report, std::size_t line_width = 120);
 std::string report_csv(const BenchmarkReport& report);
 std::string report_markdown(const BenchmarkReport& report);
 

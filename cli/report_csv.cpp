@@ -49,6 +49,7 @@ const CsvColumn kCsvColumns[] = {
     {"prefill_tokens_per_s", [](const MethodResult& r) { return plain(median(r.prefill_tokens_per_s)); }},
     {"decode_tokens_per_s", [](const MethodResult& r) { return plain(median(r.decode_tokens_per_s)); }},
     {"encode_us_per_token", [](const MethodResult& r) { return plain(median(r.encode_us_per_token)); }},
+    {"filled_bytes", [](const MethodResult& r) { return plain(r.filled_bytes); }},
     {"method_bytes", [](const MethodResult& r) { return fmt::format("{}", r.method_bytes); }},
     {"arithmetic", [](const MethodResult& r) { return r.arithmetic; }},
 };

@@ -47,6 +47,7 @@ Json result_json(const MethodResult& r, const BenchmarkReport& report) {
   json["value_bits"] = bits_number(r.method.values);
   json["bits_per_element"] = or_null(r.bits_per_element);
   json["resident_bytes"] = or_null(r.resident_bytes);
+  json["filled_bytes"] = or_null(r.filled_bytes);
   json["resident_measured"] = r.memory ? Json(r.memory->resident_measured) : Json();
   json["peak_bytes"] = r.memory ? Json(r.memory->peak_bytes) : Json();
   json["perplexity"] = or_null(r.perplexity);

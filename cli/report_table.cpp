@@ -36,6 +36,11 @@ std::string significant(std::optional<double> value) {
   return *value >= 1e-3 && *value < 1000 ? fmt::format("{:#.3g}", *value) : fmt::format("{:.2e}", *value);
 }
 
+// An error is known to one or two digits.
+std::string error_of(double value) {
+  return value == 0 ? "0" : value >= 1e-4 ? fmt::format("{:#.2g}", value) : fmt::format("{:.0e}", value);
+}
+
 std::string speed(const std::optional<Spread>& s) {
   if (!s) return kMissing;
   const int digits = s->median < 100 ? 1 : 0;
@@ -44,54 +49,54 @@ std::string speed(const std::optional<Spread>& s) {
   return fmt::format("{} +-{:.{}f}", median_speed, (s->max - s->min) / 2, digits);
 }
 
-std::string bits(const MethodResult& r) {
-  const std::string k = asked_bits(r.method.keys), v = asked_bits(r.method.values);
-  return k == v ? k : fmt::format("{}/{}", k, v);
-}
-
 std::string divergence(const MethodResult& r) {
   if (!r.kl || r.reference) return significant(r.kl);
-  return r.kl_stderr ? fmt::format("{} +-{}", significant(r.kl), significant(r.kl_stderr))
-                     : significant(r.kl);
-}
-
-std::string recall(const MethodResult& r) {
-  return r.recall ? fmt::format("{:.3f} of {}", *r.recall, r.recall_asked) : kMissing;
+  return r.kl_stderr ? fmt::format("{} +-{}", significant(r.kl), error_of(*r.kl_stderr)) : significant(r.kl);
 }
 
 std::string percent(std::optional<double> share) {
   return share ? fmt::format("{:.2f}", 100 * *share) : kMissing;
 }
 
+const char* const kFilled = "filled MB";
+
 struct Column {
-  const char* title;
+  const char* title;  // short: a terminal has 80 to 120 columns for all of them
+  const char* explained;
   std::string (*cell)(const MethodResult&);
 };
 
+// What it takes, what it loses, how fast it is.
 // clang-format off
 const Column kColumns[] = {
-    {"method", row_name},
-    {"bits K/V", bits},
-    {"bits/element", [](const MethodResult& r) { return fixed(r.bits_per_element, 3); }},
-    {"cache MB", [](const MethodResult& r) { return fixed(megabytes(r.resident_bytes), 2); }},
-    {"peak MB", [](const MethodResult& r) { return fixed(megabytes(peak(r)), 1); }},
-    {"perplexity", [](const MethodResult& r) { return fixed(r.perplexity, 4); }},
-    {"KL (nats/token)", divergence},
-    {"same top-1 %", [](const MethodResult& r) { return percent(r.same_top1); }},
-    {"recall", recall},
-    {"attn error", [](const MethodResult& r) { return significant(mean_attention_error(r)); }},
-    {"prefill tok/s", [](const MethodResult& r) { return speed(r.prefill_tokens_per_s); }},
-    {"decode tok/s", [](const MethodResult& r) { return speed(r.decode_tokens_per_s); }},
-    {"encode us/tok", [](const MethodResult& r) { return fixed(median(r.encode_us_per_token), 1); }},
+    {"bits", "bits per element", [](const MethodResult& r) { return fixed(r.bits_per_element, 3); }},
+    {"cache MB", "cache MB", [](const MethodResult& r) { return fixed(megabytes(r.resident_bytes), 2); }},
+    {kFilled, kFilled, [](const MethodResult& r) { return fixed(megabytes(r.filled_bytes), 1); }},
+    {"peak MB", "peak MB", [](const MethodResult& r) { return fixed(megabytes(peak(r)), 1); }},
+    {"perplexity", "perplexity", [](const MethodResult& r) { return fixed(r.perplexity, 4); }},
+    {"KL", "KL (nats/token)", divergence},
+    {"top-1 %", "same top-1 %", [](const MethodResult& r) { return percent(r.same_top1); }},
+    {"recall", "recall", [](const MethodResult& r) { return fixed(r.recall, 3); }},
+    {"attn err", "attention error", [](const MethodResult& r) { return significant(mean_attention_error(r)); }},
+    {"prefill/s", "prefill tokens/s", [](const MethodResult& r) { return speed(r.prefill_tokens_per_s); }},
+    {"decode/s", "decode tokens/s", [](const MethodResult& r) { return speed(r.decode_tokens_per_s); }},
+    {"encode us", "encode us/token", [](const MethodResult& r) { return fixed(median(r.encode_us_per_token), 1); }},
 };
 // clang-format on
 
-std::vector<Row> cells(const BenchmarkReport& report) {
-  std::vector<Row> rows(1);
-  for (const Column& column : kColumns) rows[0].emplace_back(column.title);
-  for (const MethodResult& result : report.results) {
-    Row& row = rows.emplace_back();
-    for (const Column& column : kColumns) row.push_back(column.cell(result));
+// Tokens that were filled in before decoding was timed; 0: a text was.
+std::int64_t synthetic_context(const BenchmarkReport& report) {
+  return report.settings.value("fill_context", std::int64_t{0});
+}
+
+std::vector<Row> cells(const BenchmarkReport& report, const char* Column::* title) {
+  std::vector<Row> rows(1, Row{"method"});
+  for (const MethodResult& result : report.results) rows.push_back({row_name(result)});
+  for (const Column& column : kColumns) {
+    if (column.title == kFilled && synthetic_context(report) == 0) continue;
+    rows[0].emplace_back(column.*title);
+    for (std::size_t i = 0; i < report.results.size(); ++i)
+      rows[i + 1].push_back(column.cell(report.results[i]));
   }
   return rows;
 }
@@ -104,9 +109,52 @@ std::vector<std::size_t> widths(const std::vector<Row>& rows) {
   return result;
 }
 
-// The first column reads from the left, figures from the right.
-std::string align(const std::string& cell, std::size_t column, std::size_t width) {
-  return column == 0 ? fmt::format("{:<{}}", cell, width) : fmt::format("{:>{}}", cell, width);
+// The columns [begin, end) of a table, the first column before them. It reads from the left, figures from the
+// right.
+std::string block(const std::vector<Row>& rows, const std::vector<std::size_t>& width, std::size_t begin,
+                  std::size_t end) {
+  std::string text;
+  for (const Row& row : rows) {
+    std::string line = fmt::format("{:<{}}", row[0], width[0]);
+    for (std::size_t c = begin; c < end; ++c) line += fmt::format("  {:>{}}", row[c], width[c]);
+    text += line + "\n";
+    if (&row == &rows[0]) text += std::string(line.size(), '-') + "\n";
+  }
+  return text;
+}
+
+// As many columns beside each other as fit; the rest in further blocks below, a blank line after each.
+std::string stacked(const std::vector<Row>& rows, std::size_t line_width) {
+  const std::vector<std::size_t> width = widths(rows);
+  std::string text;
+  for (std::size_t begin = 1; begin < width.size();) {
+    std::size_t end = begin, used = width[0];
+    while (end < width.size() && (end == begin || used + 2 + width[end] <= line_width))
+      used += 2 + width[end++];
+    text += block(rows, width, begin, end) + "\n";
+    begin = end;
+  }
+  return text;
+}
+
+// Words of `text` in lines of at most `line_width`; the second line and later ones are indented.
+std::string wrapped(const std::string& text, std::size_t indent, std::size_t line_width) {
+  std::string result;
+  std::size_t used = indent;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    if (used > indent && used + 1 + (end - begin) > line_width) {
+      result += "\n" + std::string(indent, ' ');
+      used = indent;
+    } else if (used > indent) {
+      result += ' ';
+      ++used;
+    }
+    result += text.substr(begin, end - begin);
+    used += end - begin;
+    begin = end + 1;
+  }
+  return result;
 }
 
 std::string in_words(const Json& value) {
@@ -133,15 +181,32 @@ std::string not_quantized(const BenchmarkReport& report) {
                      report.model.contains("weights") ? in_words(report.model["weights"]) : "as stored");
 }
 
+// The same for every method.
+int questions(const BenchmarkReport& report) {
+  return report.results.empty() ? 0 : report.results.front().recall_asked;
+}
+
 // What follows the table, as (title, text).
 std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport& report) {
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
+  if (const std::int64_t tokens = synthetic_context(report); tokens > 0) {
+    notes.emplace_back("Synthetic",
+                       fmt::format("decode speed is after {} tokens of normal noise in every layer's cache, "
+                                   "which then hold filled MB; all else is measured on the text",
+                                   tokens));
+  }
   for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
+  if (const int asked = questions(report); asked > 0) {
+    notes.emplace_back("Recall", fmt::format("share of {} questions", asked));
+  }
   notes.emplace_back(
       "How to read",
-      "+- is the standard error of a KL and half the range of a speed's runs; MB are millions of "
-      "bytes; attn error is relative, squared, a mean over the layers");
+      "bits are per element of K and V, from the bytes held; MB are millions of bytes; KL is in nats per "
+      "token, +- its "
+      "standard error; top-1 is the share of equal arg-maxima; attn err is relative, squared, a mean over "
+      "the layers; "
+      "speeds are tokens per second, +- half the range of the runs; encode is microseconds per token");
   notes.emplace_back("Model", listed(report.model));
   notes.emplace_back("Settings", listed(report.settings));
   notes.emplace_back("Environment", listed(report.environment));
@@ -159,24 +224,17 @@ std::string escaped_markdown(const std::string& text) {
 
 }  // namespace
 
-std::string report_table(const BenchmarkReport& report) {
-  const std::vector<Row> rows = cells(report);
-  const std::vector<std::size_t> width = widths(rows);
-  std::string text;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    std::string line;
-    for (std::size_t c = 0; c < width.size(); ++c)
-      line += (c == 0 ? "" : "  ") + align(rows[r][c], c, width[c]);
-    text += line + "\n";
-    if (r == 0) text += std::string(line.size(), '-') + "\n";
+std::string report_table(const BenchmarkReport& report, std::size_t line_width) {
+  constexpr std::size_t kTitle = 15;
+  std::string text = stacked(cells(report, &Column::title), line_width);
+  for (const auto& [title, note] : footnotes(report)) {
+    text += fmt::format("{:<{}}{}\n", title, kTitle, wrapped(note, kTitle, line_width));
   }
-  text += "\n";
-  for (const auto& [title, note] : footnotes(report)) text += fmt::format("{:<14} {}\n", title, note);
   return text;
 }
 
 std::string report_markdown(const BenchmarkReport& report) {
-  const std::vector<Row> rows = cells(report);
+  const std::vector<Row> rows = cells(report, &Column::explained);
   std::string text;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     for (const std::string& cell : rows[r]) text += "| " + escaped_markdown(cell) + " ";

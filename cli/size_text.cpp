@@ -16,12 +16,16 @@ std::uint64_t parse_size(const std::string& text) {
   for (const char* c = rest; c != text.data() + text.size(); ++c) {
     if (*c != ' ') unit += static_cast<char>(std::toupper(static_cast<unsigned char>(*c)));
   }
-  if (unit.ends_with("IB")) unit.resize(unit.size() - 2);
-  else if (unit.ends_with("B")) unit.resize(unit.size() - 1);
+  if (unit.ends_with("IB"))
+    unit.resize(unit.size() - 2);
+  else if (unit.ends_with("B"))
+    unit.resize(unit.size() - 1);
   static constexpr std::string_view kUnits = "KMGT";
   const std::size_t power = unit.empty() ? 0 : unit.size() == 1 ? kUnits.find(unit[0]) + 1 : 0;
-  if (error != std::errc() || !(value > 0) || !std::isfinite(value) || (!unit.empty() && power == 0) || value > 1e15) {
-    throw ConfigError("size", fmt::format("'{}' is no size; write a number with K, M, G or T, for example 8G", text));
+  if (error != std::errc() || !(value > 0) || !std::isfinite(value) || (!unit.empty() && power == 0) ||
+      value > 1e15) {
+    throw ConfigError("size",
+                      fmt::format("'{}' is no size; write a number with K, M, G or T, for example 8G", text));
   }
   return static_cast<std::uint64_t>(value * std::pow(1024.0, static_cast<double>(power)));
 }

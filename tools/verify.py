@@ -132,11 +132,16 @@ def memory(v):
     for length in (512, 4096, 16384, 32768):
         if length > 4096 and v.quick:
             continue
-        r = v.benchmark("probe-32m-llama", "fp16,turboquant_mse:4,trellis:2", "--no-baselines", "--windows", "1",
-                        "--seq-len", length, "--recall", "0", "--num-runs", "1")
+        methods = "fp16,turboquant_mse:4,trellis:2" + (",trellis:1" if length == 16384 else "")
+        r = v.benchmark("probe-32m-llama", methods, "--no-baselines", "--windows", "1", "--seq-len", length,
+                        "--recall", "0", "--num-runs", "1")
         for method in ("turboquant_mse:4", "trellis:2"):
             v.at_most(f"{method}, {length} tokens: peak memory / fp16's", r[method]["peak_bytes"] / r["fp16:16"]["peak_bytes"], 1,
                       "{:.3f}")
+        if length == 16384:
+            for method in ("fp16:16", "turboquant_mse:4", "trellis:2", "trellis:1"):
+                v.between(f"{method}, {length} tokens: process growth / bytes reported",
+                          r[method]["resident_measured"] / r[method]["resident_bytes"], .98, 1.02)
         if length == 4096:
             elements = 2 * 8 * 2 * 128 * 4096
             v.at_most("turboquant_mse:4, 4,096 tokens: bits per element held",

@@ -25,6 +25,7 @@
 #include <veloxquant/core/registry.hpp>
 #include <veloxquant/core/tensor.hpp>
 #include <veloxquant/core/thread_pool.hpp>
+#include <veloxquant/core/version.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 #include <veloxquant/transform/centring.hpp>

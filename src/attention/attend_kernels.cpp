@@ -6,6 +6,7 @@
 
 #include "attention/attend.hpp"
 #include "attention/attend_run.hpp"
+#include "core/dispatch.hpp"
 
 // The kernels keep arrays of vectors, which scalable vectors do not allow: Arm CPUs run the NEON code.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
@@ -62,7 +63,7 @@ HWY_EXPORT(attend_rows);
 void attend_runs(const TileDecoder& keys, const TileDecoder& values, std::span<const TokenRun> runs,
                  const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const TileReader key_reader(keys, query.head_dim), value_reader(values, query.head_dim);
-  HWY_DYNAMIC_DISPATCH(attend_rows)(key_reader, value_reader, runs, query, partial, scratch);
+  VELOX_DISPATCH(attend_rows)(key_reader, value_reader, runs, query, partial, scratch);
 }
 
 }  // namespace veloxquant

@@ -15,6 +15,7 @@
 #include "attention/attend_run.hpp"
 #include "attention/trellis_vbmi.hpp"
 #include "codebook/row_code.hpp"
+#include "core/dispatch.hpp"
 
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #define HWY_WANT_AVX3_DL
@@ -396,7 +397,7 @@ TileDecoder tile_decoder(const CodeSpec& spec) {
   check(spec);
   TileDecoder decoder;
   decoder.spec = spec;
-  decoder.decode = HWY_DYNAMIC_DISPATCH(find_decoder)(spec);
+  decoder.decode = VELOX_DISPATCH(find_decoder)(spec);
   decoder.vector_scale = decoder.decode != nullptr && spec.has_vector_scale();
   if (decoder.decode == nullptr) decoder.decode = decode_by_definition;
   return decoder;

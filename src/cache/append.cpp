@@ -114,7 +114,8 @@ StagedPages stage_pages(const CacheState& cache, const CacheRow& row, std::int64
   for (std::size_t i = staged.begin; i < end; ++i) {
     const bool exists = i < row.pages.size();
     const bool in_place = exists && !row.pages.shared(i);
-    staged.targets.push_back(in_place ? row.pages[i] : staged.fresh.add(exists ? row.pages[i] : nullptr));
+    staged.targets.push_back(in_place ? row.pages[i]
+                                      : staged.fresh.add_for(row.pages, i, exists ? row.pages[i] : nullptr));
   }
   return staged;
 }
@@ -151,8 +152,8 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
       const auto count =
           static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
       for (int h = 0; h < heads; ++h) {
-        items.push_back({static_cast<int>(b), h, token, slot, count,
-                         staged[b].targets[target] + cache.block_offset(h)});
+        items.push_back(
+            {static_cast<int>(b), h, token, slot, count, staged[b].targets[target] + cache.block_offset(h)});
       }
       token += count;
     }

@@ -5,6 +5,7 @@
 //     layer                the layer's index
 //     config               KVCacheConfig::to_json()
 //     keys, values         the layer's methods in short, for people ("turboquant_mse:4")
+//     veloxquant.version   who wrote it; read by nobody
 //     dtype.keys           element type that state() gives back, and dtype.values
 //
 // Tensors of row b of the batch (n tokens, c = max(0, n - sinks) of them with codes, e of them exact); empty

@@ -1,12 +1,17 @@
 // PageList: pages of one batch row, counted by reference.
 //
-// Page p holds tokens 64 p .. 64 p + 63 of all KV heads. One piece of memory for all heads, because every aligned
-// piece costs the system's allocator about 64 bytes more than was asked for. Copying the list shares the pages;
-// whoever wants to write to a page that is shared makes a copy of it first.
+// Page p holds tokens 64 p .. 64 p + 63 of all KV heads: the block of head 0, of head 1, and so on. Copying the list
+// shares the pages; whoever wants to write to a page that is shared makes a copy of it first.
 //
-// A page in memory:   [block of head 0, BlockLayout::bytes()][block of head 1] ... [reference count, 4 bytes]
+// Pages are cut from pieces of memory, because every aligned piece costs the system's allocator some hundred bytes more
+// than was asked for, which is a lot beside a page of 1-bit codes. Pieces begin at the pages 0, 1, 2, 4, 8, 16, 32, 48,
+// 64 ..., so that little lies idle in short rows and nothing in a row of 1,024 n tokens; a copied page has a piece of
+// its own. The unused pages of a piece count as held.
+//
+//     a piece:   [page first][page first + 1] ... [Piece, one reference count a page]
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -31,9 +36,15 @@ class PageList {
   // Bytes of the pages and of the list.
   std::size_t nbytes() const noexcept;
 
-  void reserve(std::size_t size) { make_room(pages_, size); }
-  // A new page at the end: all zero, or a copy of page `copied`.
-  std::uint8_t* add(const std::uint8_t* copied = nullptr);
+  void reserve(std::size_t size) {
+    make_room(pages_, size);
+    make_room(slots_, size);
+  }
+  // A new page at the end, all zero.
+  std::uint8_t* add() { return add_for(*this, pages_.size(), nullptr); }
+  // A new page at the end of this list that will be page `index` of `row` (adopt, exchange): all zero, or a copy of
+  // `copied`.
+  std::uint8_t* add_for(const PageList& row, std::size_t index, const std::uint8_t* copied);
   // Takes page `index` out of `other` (which forgets it) to the end of this list; there must be room.
   void adopt(PageList& other, std::size_t index) noexcept;
   // Exchanges one page of each list.
@@ -42,10 +53,20 @@ class PageList {
   void truncate(std::size_t size) noexcept;
 
  private:
-  void release(std::uint8_t* page) noexcept;
+  struct Piece;
+  struct Slot {
+    Piece* piece;
+    std::uint32_t index;
+  };
+
+  static std::atomic_ref<std::uint32_t> references(const Slot& slot) noexcept;
+  std::size_t piece_bytes(std::uint32_t pages) const noexcept;
+  Slot new_piece(std::size_t first, std::size_t pages);
+  void release(const Slot& slot) noexcept;
 
   std::size_t blocks_bytes_;
   HeldVector<std::uint8_t*> pages_;
+  HeldVector<Slot> slots_;  // of the pages
 };
 
 }  // namespace veloxquant

@@ -19,6 +19,7 @@
 
 #include "codebook/trellis.hpp"
 #include "codebook/trellis_search.hpp"
+#include "core/dispatch.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace veloxquant::trellis::HWY_NAMESPACE {
@@ -285,14 +286,18 @@ Scratch thread_scratch(int bits, int n) {
   return {reinterpret_cast<std::int16_t*>(memory.get()), memory.get() + input};
 }
 
+// Inside the namespace: where one target is built, the dispatch is a plain name.
+void search(const TrellisTable& table, const float* z, int n, std::uint8_t* codes) {
+  VELOX_DISPATCH(encode)(table.bits, table.values.data(), z, n, thread_scratch(table.bits, n), codes);
+}
+
 }  // namespace
 }  // namespace trellis
 
 void trellis_encode(const TrellisTable& table, const float* z, int n, std::uint8_t* codes) {
   trellis::check_bits("trellis_encode", table.bits);
   trellis::check_length("trellis_encode", n);
-  const trellis::Scratch scratch = trellis::thread_scratch(table.bits, n);
-  HWY_DYNAMIC_DISPATCH(trellis::encode)(table.bits, table.values.data(), z, n, scratch, codes);
+  trellis::search(table, z, n, codes);
 }
 
 }  // namespace veloxquant

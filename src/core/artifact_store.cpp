@@ -46,6 +46,7 @@ ArtifactStore ArtifactStore::load(const std::filesystem::path& file) {
   ArtifactStore store;
   store.facts_ = opened.metadata();
   store.facts_.erase(kChecksumKey);
+  store.facts_.erase(kVersionKey);
   const auto schema = store.facts_.find(kSchemaKey);
   if (schema == store.facts_.end() || schema->second != kSchema) {
     throw ArtifactError("artifacts", fmt::format("{} has the schema '{}', needs '{}'", file.string(),

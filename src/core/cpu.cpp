@@ -13,6 +13,8 @@
 #include <hwy/highway.h>
 #include <hwy/targets.h>
 
+#include "core/dispatch.hpp"
+
 namespace veloxquant {
 namespace {
 
@@ -27,29 +29,30 @@ std::int64_t supported() {
   return targets;
 }
 
-void pin(const std::string& name) {
+// `source` is named in the refusal: the environment variable or the caller's argument.
+void pin(const std::string& name, const char* source) {
   if (name.empty()) return use_targets(0);
   for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1) {
     const std::int64_t target = rest & -rest;
     if (name == hwy::TargetName(target)) return use_targets(target);
   }
-  throw UnsupportedError("cpu level", fmt::format("'{}' is not available here; available are {}", name,
+  throw UnsupportedError("cpu level", fmt::format("{} '{}' is not available here; available are {}", source, name,
                                                   fmt::join(available_cpu_levels(), ", ")));
-}
-
-// The environment variable is read once, before the first question or pin.
-void read_environment() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    supported();
-    if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0') pin(name);
-  });
 }
 
 }  // namespace
 
+// The environment is read once, before the first kernel, question or pin. A refused level throws each time.
+void obey_cpu_environment() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    supported();
+    if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0') pin(name, "VELOXQUANT_CPU");
+  });
+}
+
 std::string cpu_level() {
-  read_environment();
+  obey_cpu_environment();
   const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   return hwy::TargetName(targets & -targets);
 }
@@ -61,8 +64,8 @@ std::vector<std::string> available_cpu_levels() {
 }
 
 void set_cpu_level(const std::string& name) {
-  read_environment();
-  pin(name);
+  obey_cpu_environment();
+  pin(name, "level");
 }
 
 std::string cpu_name() {

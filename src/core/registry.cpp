@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <mutex>
-#include <veloxquant/core/cpu.hpp>
 #include <veloxquant/core/error.hpp>
 
+#include "core/dispatch.hpp"
 #include "quantizers/builtin.hpp"
 
 namespace veloxquant {
@@ -126,7 +126,7 @@ std::vector<std::string> QuantizerRegistry::names() {
 }
 
 std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& name, const QuantizerOptions& options) {
-  cpu_level();  // a level pinned by the environment takes effect before the first kernel runs
+  obey_cpu_environment();  // an unknown level is refused before anything is made
   const Entry found = entry(name);
   const MethodInfo& info = found.info;
   info.require_width(name, options.bits, "create");

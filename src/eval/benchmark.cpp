@@ -6,9 +6,11 @@
 #include <utility>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/benchmark.hpp>
+#include <veloxquant/eval/memory_meter.hpp>
 
 #include "eval/attention_probe.hpp"
 #include "eval/method_run.hpp"
+#include "eval/noise.hpp"
 
 namespace veloxquant {
 namespace {
@@ -22,14 +24,16 @@ class Benchmark {
                    decoder.pool()) {
     for (const BenchmarkMethod& method : request.asked) runs_.push_back(make_run(method));
     for (const BenchmarkMethod& method : request.baselines) add_baseline(method);
-    total_steps_ =
-        (request.windows.size() + request.recall.size() + extra_passes()) * (runs_.size() + 1) + runs_.size();
+    total_steps_ = (request.windows.size() + request.recall.size() + filled_stages()) * (runs_.size() + 1) +
+                   extra_passes(reference_) + runs_.size();
+    for (const MethodRun& run : runs_) total_steps_ += extra_passes(run);
   }
 
   BenchmarkOutcome run() {
     for (std::size_t i = 0; i < request_.windows.size(); ++i) measure_window(i);
     for (std::size_t i = 0; i < request_.recall.size(); ++i) measure_recall(i);
-    for (std::size_t i = 0; i < extra_passes(); ++i) measure_speed();
+    measure_speed();
+    if (filled_stages() > 0) measure_filled();
     measure_encoding();
     return outcome();
   }
@@ -52,18 +56,22 @@ class Benchmark {
   }
 
   // Passes for the sake of the clock alone. The unquantized run over window 0 is watched and cannot be timed.
-  std::size_t extra_passes() const {
-    const std::size_t timed = request_.windows.size() + request_.recall.size() - 1;
+  std::size_t extra_passes(const MethodRun& run) const {
+    const std::size_t timed =
+        request_.windows.size() + request_.recall.size() - (&run == &reference_ ? 1 : 0);
     const auto wanted = static_cast<std::size_t>(request_.runs);
     return wanted > timed ? wanted - timed : 0;
   }
 
+  std::size_t filled_stages() const { return request_.fill_context > 0 ? 1 : 0; }
+
   void step(const std::string& stage, const MethodRun& run) {
-    const bool reference = &run == &reference_;
-    if (request_.progress) {
-      request_.progress(stage, reference ? "unquantized" : run.method().name(), done_steps_, total_steps_);
-    }
+    if (request_.progress) request_.progress(stage, name_of(run), done_steps_, total_steps_);
     ++done_steps_;
+  }
+
+  std::string name_of(const MethodRun& run) const {
+    return &run == &reference_ ? "unquantized" : run.method().name();
   }
 
   // One pass of a method over a sequence, its speed noted while runs are wanted.
@@ -73,8 +81,11 @@ class Benchmark {
     const double seconds = prefill(decoder_, ids, caches, request_.chunk, sink, observer);
     run.add_sizes(caches);
     if (!observer && run.timed_prefills() < wanted) run.add_prefill(ids.size(), seconds);
-    if (run.timed_decodes() >= wanted) return;
-    // Which tokens follow does not matter to the clock; these are of the same text.
+    if (run.timed_decodes() < wanted && request_.fill_context == 0) timed_decode(run, ids, caches);
+  }
+
+  // Which tokens follow does not matter to the clock; these are of the same text.
+  void timed_decode(MethodRun& run, const TokenIds& ids, const Caches& caches) {
     const auto tokens = std::min(static_cast<std::size_t>(request_.decode_tokens), ids.size());
     run.add_decode(tokens, decode(decoder_, std::span(ids).first(tokens), caches));
   }
@@ -178,7 +189,36 @@ class Benchmark {
   }
 
   void measure_speed() {
-    for_all("timed runs", [&](MethodRun& run) { pass(run, request_.windows[0], {}); });
+    const auto measure = [&](MethodRun& run) {
+      for (std::size_t i = extra_passes(run); i > 0; --i) {
+        step("timed runs", run);
+        pass(run, request_.windows[0], {});
+      }
+    };
+    measure(reference_);
+    for (MethodRun& run : runs_) measure(run);
+  }
+
+  void measure_filled() {
+    const std::int64_t context = request_.fill_context;
+    const NoiseTokens noise(decoder_.cache_options(), std::min(request_.chunk, context));
+    for_all("synthetic context", [&](MethodRun& run) {
+      const std::uint64_t needed = run.token_bytes() * static_cast<std::uint64_t>(context);
+      if (const std::uint64_t available = available_memory(); needed > available) {
+        warnings_.push_back(
+            fmt::format("{}: {} synthetic tokens need {} MB of cache, and {} MB of memory are available; it "
+                        "was not timed",
+                        name_of(run), context, needed / 1000000, available / 1000000));
+        return;
+      }
+      const Caches caches = run.make_caches();
+      append_noise(caches, noise, context);
+      run.set_filled(caches);
+      for (int i = 0; i < request_.runs; ++i) {
+        timed_decode(run, request_.windows[0], caches);
+        for (const auto& cache : caches) cache->trim(cache->size() - context);
+      }
+    });
   }
 
   void measure_encoding() {
@@ -210,7 +250,7 @@ class Benchmark {
   }
 
   BenchmarkOutcome outcome() const {
-    BenchmarkOutcome outcome{{reference_.result()}, left_out_};
+    BenchmarkOutcome outcome{{reference_.result()}, left_out_, warnings_};
     MethodResult& reference = outcome.results.front();
     reference.reference = true;
     reference.kl_stderr = 0;
@@ -228,6 +268,7 @@ class Benchmark {
   MethodRun reference_;
   std::vector<MethodRun> runs_;
   std::vector<std::pair<std::string, std::string>> left_out_;
+  std::vector<std::string> warnings_;
   std::vector<AttentionProbe::LayerVectors> first_piece_;
   std::size_t done_steps_ = 0, total_steps_ = 0;
 };
@@ -248,6 +289,10 @@ void check(const BenchmarkRequest& request) {
   if (request.decode_tokens < 1) {
     throw ConfigError("benchmark",
                       fmt::format("decode_tokens is {}; it is 1 or more", request.decode_tokens));
+  }
+  if (request.fill_context < 0) {
+    throw ConfigError("benchmark",
+                      fmt::format("fill_context is {}; it is 0 or more tokens", request.fill_context));
   }
 }
 

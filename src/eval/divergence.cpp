@@ -6,6 +6,8 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/divergence.hpp>
 
+#include "core/dispatch.hpp"
+
 #define HWY_WANT_AVX3_DL
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "eval/divergence.cpp"
@@ -127,7 +129,7 @@ void compare_rows(const float* reference, const float* logits, std::size_t rows,
                   const std::uint32_t* targets, ThreadPool& pool, RowDivergence* out) {
   pool.parallel_for(rows, [&](std::size_t row, int) {
     out[row] =
-        HWY_DYNAMIC_DISPATCH(compare_row)(reference + row * vocab, logits + row * vocab, vocab, targets[row]);
+        VELOX_DISPATCH(compare_row)(reference + row * vocab, logits + row * vocab, vocab, targets[row]);
     if (!std::isfinite(out[row].kl) || !std::isfinite(out[row].nll)) {
       throw NumericError(
           "compare",
@@ -136,9 +138,7 @@ void compare_rows(const float* reference, const float* logits, std::size_t rows,
   });
 }
 
-std::size_t argmax(const float* values, std::size_t count) {
-  return HWY_DYNAMIC_DISPATCH(find_max)(values, count);
-}
+std::size_t argmax(const float* values, std::size_t count) { return VELOX_DISPATCH(find_max)(values, count); }
 
 }  // namespace veloxquant
 #endif

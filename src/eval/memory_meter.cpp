@@ -9,8 +9,8 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
 
+#include "eval/noise.hpp"
 #include "eval/passes.hpp"
-#include "transform/random.hpp"
 
 namespace veloxquant {
 namespace {
@@ -23,20 +23,6 @@ std::uint64_t read_kilobytes(const char* file, const std::string& name) {
     if (word == name && stream >> kilobytes) return kilobytes * 1024;
   }
   throw UnsupportedError("measure memory", fmt::format("{} has no line '{}'", file, name));
-}
-
-Tensor normal_noise(Shape shape, NormalSource& source) {
-  Tensor tensor = Tensor::empty(std::move(shape), DType::f32);
-  for (float& value : tensor.span<float>()) value = static_cast<float>(source.next());
-  return tensor;
-}
-
-void fill(const Caches& caches, const Tensor& keys, const Tensor& values, std::int64_t tokens) {
-  const std::int64_t chunk = keys.dim(2);
-  for (std::int64_t begin = 0; begin < tokens; begin += chunk) {
-    const std::int64_t count = std::min(chunk, tokens - begin);
-    for (const auto& cache : caches) cache->append(keys.slice(2, 0, count), values.slice(2, 0, count));
-  }
 }
 
 // Runs every token that will be used once, in short contexts: weights and embeddings are then in RAM, and the
@@ -65,6 +51,8 @@ void warm_up(Decoder& decoder, const std::shared_ptr<const KVCacheConfig>& confi
 
 std::uint64_t resident_memory() { return read_kilobytes("/proc/self/smaps_rollup", "Rss:"); }
 
+std::uint64_t available_memory() { return read_kilobytes("/proc/meminfo", "MemAvailable:"); }
+
 PeakMeter::PeakMeter() {
   malloc_trim(0);
   std::ofstream reset("/proc/self/clear_refs");
@@ -84,16 +72,18 @@ std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(
     const KVCacheConfig& config, std::int64_t tokens, std::int64_t chunk, std::shared_ptr<ThreadPool> pool,
     std::shared_ptr<const ArtifactStore> artifacts) {
   const auto shared_config = std::make_shared<const KVCacheConfig>(config);
-  const Shape shape = {1, config.options().kv_heads, std::min(chunk, tokens), config.options().head_dim};
-  NormalSource source(0);
-  const Tensor keys = normal_noise(shape, source), values = normal_noise(shape, source);
-  // The threads' working memory is not the cache's.
-  fill(make_caches(shared_config, artifacts, pool), keys, values, shape[2]);
+  const NoiseTokens noise(config.options(), std::min(chunk, tokens));
+  // The threads' stacks, and the memory in which an append works and which it frees again, are not the
+  // caches'.
+  append_noise(make_caches(shared_config, artifacts, pool), noise, std::min(chunk, tokens));
   const Caches caches = make_caches(shared_config, artifacts, pool);
-  malloc_trim(0);
-  const std::uint64_t before = resident_memory();
-  fill(caches, keys, values, tokens);
-  const std::uint64_t after = resident_memory();
+  const auto resident_without_freed = [] {
+    malloc_trim(0);
+    return resident_memory();
+  };
+  const std::uint64_t before = resident_without_freed();
+  append_noise(caches, noise, tokens);
+  const std::uint64_t after = resident_without_freed();
   std::uint64_t held = 0;
   for (const auto& cache : caches) held += cache->nbytes();
   return {held, after > before ? after - before : 0};

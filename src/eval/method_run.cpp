@@ -63,6 +63,18 @@ void MethodRun::add_encode(std::size_t tokens, double seconds) {
   encode_costs_.push_back(1e6 * seconds / static_cast<double>(tokens));
 }
 
+std::uint64_t MethodRun::token_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const LayerMethods& layer : layers_) bytes += layer.token_bytes(config_->options().kv_heads);
+  return bytes;
+}
+
+void MethodRun::set_filled(const Caches& caches) {
+  std::uint64_t held = 0;
+  for (const auto& cache : caches) held += cache->nbytes();
+  filled_bytes_ = held;
+}
+
 void MethodRun::add_sizes(const Caches& caches) {
   const KVCacheOptions& options = config_->options();
   const double elements_of_token = 2.0 * options.kv_heads * options.head_dim;
@@ -87,6 +99,7 @@ MethodResult MethodRun::result() const {
   result.method = method_;
   result.bits_per_element = bits_per_element_;
   result.resident_bytes = resident_bytes_;
+  result.filled_bytes = filled_bytes_;
   std::set<const VectorQuantizer*> distinct;
   for (const LayerMethods& layer : layers_) distinct.insert({layer.keys.get(), layer.values.get()});
   for (const VectorQuantizer* quantizer : distinct) result.method_bytes += quantizer->method_bytes();

@@ -27,8 +27,12 @@ class MethodRun {
   void add_decode(std::size_t tokens, double seconds);
   void add_encode(std::size_t tokens, double seconds);
   void add_sizes(const Caches& caches);
+  // Of caches with a synthetic context.
+  void set_filled(const Caches& caches);
   void set_attention_error(std::vector<double> by_layer) { attention_error_ = std::move(by_layer); }
 
+  // Bytes of codes and scales of one token in all layers.
+  std::uint64_t token_bytes() const;
   std::size_t timed_prefills() const { return prefill_speeds_.size(); }
   std::size_t timed_decodes() const { return decode_speeds_.size(); }
   MethodResult result() const;
@@ -48,7 +52,7 @@ class MethodRun {
   int recall_asked_ = 0, recall_right_ = 0;
   std::vector<double> attention_error_;
   std::vector<double> prefill_speeds_, decode_speeds_, encode_costs_;
-  std::optional<std::uint64_t> resident_bytes_;
+  std::optional<std::uint64_t> resident_bytes_, filled_bytes_;
   std::optional<double> bits_per_element_;
 };
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <string_view>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/core/version.hpp>
 #include <veloxquant/io/safetensors.hpp>
 
 #include "io/quote.hpp"
@@ -61,6 +62,7 @@ void write_sealed_safetensors(const std::filesystem::path& path, const NamedTens
   NamedTensors row_major;
   row_major.reserve(tensors.size());
   for (const auto& [name, tensor] : tensors) row_major.emplace_back(name, tensor.contiguous());
+  metadata[kVersionKey] = version();
   metadata[kChecksumKey] = seal_of(metadata, {row_major.begin(), row_major.end()});
   write_safetensors(path, row_major, metadata);
 }

@@ -1,5 +1,7 @@
 #include "linalg/matrix_vector.hpp"
 
+#include "core/dispatch.hpp"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "linalg/matrix_vector.cpp"
 #define HWY_WANT_AVX3_DL
@@ -65,7 +67,7 @@ namespace veloxquant {
 HWY_EXPORT(multiply_rows);
 
 void multiply_rows(const float* x, int count, const float* matrix, int rows, int columns, float* y) {
-  HWY_DYNAMIC_DISPATCH(multiply_rows)(x, count, matrix, rows, columns, y);
+  VELOX_DISPATCH(multiply_rows)(x, count, matrix, rows, columns, y);
 }
 
 }  // namespace veloxquant

@@ -1,5 +1,7 @@
 #include "models/gemv.hpp"
 
+#include "core/dispatch.hpp"
+
 // SVE vectors have no size, so they cannot be held in the arrays of the tile; such CPUs use NEON.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
@@ -113,12 +115,12 @@ HWY_EXPORT(gemv_f32);
 
 void gemv(const bf16* weights, const float* x, std::size_t inputs, std::size_t rows, std::size_t begin,
           std::size_t end, float* y, std::size_t y_stride) {
-  HWY_DYNAMIC_DISPATCH(gemv_bf16)(weights, x, inputs, rows, begin, end, y, y_stride);
+  VELOX_DISPATCH(gemv_bf16)(weights, x, inputs, rows, begin, end, y, y_stride);
 }
 
 void gemv(const float* weights, const float* x, std::size_t inputs, std::size_t rows, std::size_t begin,
           std::size_t end, float* y, std::size_t y_stride) {
-  HWY_DYNAMIC_DISPATCH(gemv_f32)(weights, x, inputs, rows, begin, end, y, y_stride);
+  VELOX_DISPATCH(gemv_f32)(weights, x, inputs, rows, begin, end, y, y_stride);
 }
 
 }  // namespace veloxquant

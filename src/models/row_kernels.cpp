@@ -1,5 +1,7 @@
 #include "models/row_kernels.hpp"
 
+#include "core/dispatch.hpp"
+
 #include <cmath>
 
 #undef HWY_TARGET_INCLUDE
@@ -129,26 +131,24 @@ HWY_EXPORT(round_rows);
 HWY_EXPORT(widen_rows);
 
 void rms_norm(const float* x, const float* weight, std::size_t count, float eps, float* out) {
-  HWY_DYNAMIC_DISPATCH(rms_norm_rows)(x, weight, count, eps, out);
+  VELOX_DISPATCH(rms_norm_rows)(x, weight, count, eps, out);
 }
 
 void silu_times(float* gate, const float* up, std::size_t count) {
-  HWY_DYNAMIC_DISPATCH(silu_times_rows)(gate, up, count);
+  VELOX_DISPATCH(silu_times_rows)(gate, up, count);
 }
 
-void add_to(float* x, const float* y, std::size_t count) { HWY_DYNAMIC_DISPATCH(add_rows)(x, y, count); }
+void add_to(float* x, const float* y, std::size_t count) { VELOX_DISPATCH(add_rows)(x, y, count); }
 
 void rotate_half_split(float* head, const float* cosines, const float* sines, std::size_t pairs) {
-  HWY_DYNAMIC_DISPATCH(rotate_rows)(head, cosines, sines, pairs);
+  VELOX_DISPATCH(rotate_rows)(head, cosines, sines, pairs);
 }
 
 void round_to_bf16(const float* x, std::size_t count, bf16* out) {
-  HWY_DYNAMIC_DISPATCH(round_rows)(x, count, out);
+  VELOX_DISPATCH(round_rows)(x, count, out);
 }
 
-void widen_bf16(const bf16* x, std::size_t count, float* out) {
-  HWY_DYNAMIC_DISPATCH(widen_rows)(x, count, out);
-}
+void widen_bf16(const bf16* x, std::size_t count, float* out) { VELOX_DISPATCH(widen_rows)(x, count, out); }
 
 }  // namespace veloxquant
 #endif  // HWY_ONCE

@@ -61,7 +61,7 @@ TEST(PageList, SharesAndGivesBack) {
       EXPECT_TRUE(pages.shared(1));
       EXPECT_EQ(copy[1], pages[1]);
       PageList fresh(192);
-      fresh.add(copy[1]);
+      fresh.add_for(copy, 1, copy[1]);
       copy.exchange(1, fresh, 0);
       copy[1][5] = 8;
       EXPECT_FALSE(copy.shared(1));

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <veloxquant/core/version.hpp>
 
 namespace {
 
@@ -21,9 +22,10 @@ struct Outcome {
   std::string out, err;
 };
 
-Outcome veloxquant(const std::string& arguments) {
-  const auto errors = std::filesystem::path(testing::TempDir()) / ("veloxquant_cli_" + std::to_string(getpid()));
-  const std::string line = std::string(VELOXQUANT_COMMAND) + " " + arguments + " 2>" + errors.string();
+Outcome veloxquant(const std::string& arguments, const std::string& environment = "") {
+  const auto errors =
+      std::filesystem::path(testing::TempDir()) / ("veloxquant_cli_" + std::to_string(getpid()));
+  const std::string line = environment + VELOXQUANT_COMMAND + " " + arguments + " 2>" + errors.string();
   Outcome run;
   FILE* pipe = popen(line.c_str(), "r");
   std::array<char, 4096> buffer;
@@ -39,8 +41,11 @@ Outcome veloxquant(const std::string& arguments) {
 TEST(Command, HelpAndVersion) {
   const Outcome help = veloxquant("--help");
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* word : {"benchmark", "plan", "list", "inspect", "doctor"}) EXPECT_THAT(help.out, HasSubstr(word));
-  EXPECT_EQ(veloxquant("--version").exit_code, 0);
+  for (const char* word : {"benchmark", "plan", "list", "inspect", "doctor"})
+    EXPECT_THAT(help.out, HasSubstr(word));
+  const Outcome version = veloxquant("--version");
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_EQ(version.out, std::string(veloxquant::version()) + "\n");
 }
 
 TEST(Command, UsageErrorsAreOne) {
@@ -66,8 +71,10 @@ TEST(Command, ListNamesEveryMethod) {
 }
 
 TEST(Command, PlanCountsBytes) {
-  // 6 layers, 2 KV heads of 64: turboquant_mse at 4 bits takes 32 + 2 bytes for a key and as many for a value.
-  const Outcome run = veloxquant(std::string("plan --format json --memory 1M --method turboquant_mse:4 --model ") + kDemo);
+  // 6 layers, 2 KV heads of 64: turboquant_mse at 4 bits takes 32 + 2 bytes for a key and as many for a
+  // value.
+  const Outcome run =
+      veloxquant(std::string("plan --format json --memory 1M --method turboquant_mse:4 --model ") + kDemo);
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto json = nlohmann::json::parse(run.out);
   EXPECT_EQ(json["bytes_per_token"], 6 * 2 * 2 * (32 + 2));
@@ -78,7 +85,8 @@ TEST(Command, PlanCountsBytes) {
   EXPECT_GT((longest + 64) * 816, 1 << 20);
 }
 
-// 4 sinks and 100 recent tokens, all exact (f32) from the beginning; tokens 4 to 999 in 16 pages of each head.
+// 4 sinks and 100 recent tokens, all exact (f32) from the beginning; tokens 4 to 999 in 16 pages of each
+// head.
 TEST(Command, PlanCountsExactTokensBesideTheirCodes) {
   const Outcome run = veloxquant(std::string("plan --format json --context 1000 --sinks 4 --recent 100 ") +
                                  "--method turboquant_mse:4 --model " + kDemo);
@@ -115,9 +123,18 @@ TEST(Command, DoctorFindsThisMachineGood) {
 
 TEST(Command, PinnedLevelIsReportedAndUnknownOnesRefused) {
   EXPECT_THAT(veloxquant("list").out, HasSubstr("CPU level"));
-  const std::string line = std::string("VELOXQUANT_CPU=PDP11 ") + VELOXQUANT_COMMAND + " list >/dev/null 2>&1";
-  const int status = std::system(line.c_str());
-  EXPECT_EQ(WEXITSTATUS(status), 4);
+  for (const std::string arguments :
+       {"list", "doctor", "plan --method trellis:2 --model ", "benchmark --method fp16 --model "}) {
+    const std::string model = arguments.ends_with("--model ") ? kDemo : "";
+    const Outcome run = veloxquant(arguments + model, "VELOXQUANT_CPU=PDP11 ");
+    EXPECT_EQ(run.exit_code, 4) << arguments;
+    EXPECT_THAT(run.err, HasSubstr("VELOXQUANT_CPU 'PDP11' is not available here; available are "))
+        << arguments;
+  }
+  const Outcome least = veloxquant("doctor", "VELOXQUANT_CPU=SSE4 ");
+#if defined(__x86_64__)
+  EXPECT_THAT(least.out, HasSubstr("SSE4 (available"));
+#endif
 }
 
 }  // namespace

@@ -122,6 +122,47 @@ TEST_F(Benchmark, WhatIsKeptExactLosesNothing) {
   EXPECT_EQ(result.recall_asked, 0);
 }
 
+TEST_F(Benchmark, ASyntheticContextChangesDecodingAndNothingElse) {
+  BenchmarkRequest r = request();
+  r.asked = {method("turboquant_mse:4")};
+  r.runs = 2;
+  const MethodResult text = run_benchmark(decoder_, r).results[1];
+  EXPECT_FALSE(text.filled_bytes.has_value());
+  r.fill_context = 1000;
+  std::size_t last = 0;
+  r.progress = [&](const std::string&, const std::string&, std::size_t done, std::size_t total) {
+    EXPECT_EQ(done, last++);
+    EXPECT_LT(done, total);
+  };
+  const BenchmarkOutcome outcome = run_benchmark(decoder_, r);
+  EXPECT_TRUE(outcome.warnings.empty());
+  for (const MethodResult& result : outcome.results) {
+    EXPECT_TRUE(result.decode_tokens_per_s && result.prefill_tokens_per_s);
+    ASSERT_TRUE(result.filled_bytes.has_value());
+  }
+  const MethodResult& filled = outcome.results[1];
+  EXPECT_EQ(filled.kl, text.kl);
+  EXPECT_EQ(filled.perplexity, text.perplexity);
+  EXPECT_EQ(filled.resident_bytes, text.resident_bytes);
+  // 6 layers of 1,000 tokens, pages of 64: codes of 1,024 tokens and little else.
+  const ModelConfig& c = decoder_.config();
+  const double codes = 1024.0 * c.layers * c.kv_heads * 2 * (c.head_dim / 2 + 2);
+  EXPECT_GE(static_cast<double>(*filled.filled_bytes), codes);
+  EXPECT_LE(static_cast<double>(*filled.filled_bytes), 1.1 * codes + 1e5);
+}
+
+TEST_F(Benchmark, ASyntheticContextBeyondTheMemoryIsLeftUntimed) {
+  BenchmarkRequest r = request();
+  r.asked = {method("turboquant_mse:4")};
+  r.fill_context = std::int64_t{1} << 40;
+  const BenchmarkOutcome outcome = run_benchmark(decoder_, r);
+  EXPECT_EQ(outcome.warnings.size(), 2u) << "the unquantized run and the method";
+  for (const MethodResult& result : outcome.results) {
+    EXPECT_FALSE(result.filled_bytes || result.decode_tokens_per_s);
+    EXPECT_TRUE(result.kl && result.prefill_tokens_per_s);
+  }
+}
+
 TEST_F(Benchmark, BaselinesThatCannotServeTheModelAreLeftOut) {
   BenchmarkRequest r = request();
   r.asked = {method("fp16")};
@@ -142,6 +183,9 @@ TEST_F(Benchmark, RefusesRequestsWithoutMeaning) {
   EXPECT_THROW(run_benchmark(decoder_, r), ConfigError);
   r = request();
   r.windows.push_back({1, 2, 3});
+  EXPECT_THROW(run_benchmark(decoder_, r), ConfigError);
+  r = request();
+  r.fill_context = -1;
   EXPECT_THROW(run_benchmark(decoder_, r), ConfigError);
   r = request();
   r.chunk = 0;

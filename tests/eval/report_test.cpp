@@ -85,6 +85,7 @@ TEST(Report, JsonHasEveryKeyInEveryRow) {
                             "value_bits",
                             "bits_per_element",
                             "resident_bytes",
+                            "filled_bytes",
                             "resident_measured",
                             "peak_bytes",
                             "perplexity",
@@ -129,9 +130,9 @@ TEST(Report, JsonCarriesTheFigures) {
 TEST(Report, WhatWasNotMeasuredIsNull) {
   const Json row = Json::parse(report_json(report()))["results"][2];
   for (const char* key :
-       {"bits_per_element", "resident_bytes", "resident_measured", "peak_bytes", "perplexity", "kl",
-        "kl_stderr", "same_top1", "recall", "attention_error", "prefill_tokens_per_s", "decode_tokens_per_s",
-        "encode_us_per_token", "forecast_kl"}) {
+       {"bits_per_element", "resident_bytes", "filled_bytes", "resident_measured", "peak_bytes", "perplexity",
+        "kl", "kl_stderr", "same_top1", "recall", "attention_error", "prefill_tokens_per_s",
+        "decode_tokens_per_s", "encode_us_per_token", "forecast_kl"}) {
     EXPECT_TRUE(row[key].is_null()) << key << " is " << row[key];
   }
   EXPECT_TRUE(row["spread"]["decode_tokens_per_s"].is_null());
@@ -144,23 +145,32 @@ TEST(Report, TheReferenceIsNamedAndComesFirst) {
   EXPECT_TRUE(row["perplexity"].is_null());
 }
 
-TEST(Report, TableIsAligned) {
-  const auto text = lines(report_table(report()));
-  ASSERT_GT(text.size(), 6u);
-  EXPECT_TRUE(text[0].starts_with("method"));
-  EXPECT_EQ(text[1], std::string(text[0].size(), '-'));
-  for (std::size_t row = 2; row < 5; ++row) EXPECT_EQ(text[row].size(), text[0].size());
-  EXPECT_EQ(text[5], "");
+TEST(Report, TableIsAlignedInStackedBlocks) {
+  const auto text = lines(report_table(report(), 120));
+  ASSERT_GT(text.size(), 12u);
+  for (const std::size_t head : {0u, 6u}) {
+    EXPECT_TRUE(text[head].starts_with("method"));
+    EXPECT_EQ(text[head + 1], std::string(text[head].size(), '-'));
+    for (std::size_t row = head + 2; row < head + 5; ++row) EXPECT_EQ(text[row].size(), text[head].size());
+    EXPECT_EQ(text[head + 5], "");
+  }
   EXPECT_TRUE(text[2].starts_with("unquantized "));
-  EXPECT_THAT(text[3],
-              HasSubstr("trellis:2/trellis:3       2/3         2.625      5.50     26.2      9.0100"));
-  EXPECT_THAT(
-      text[3],
-      HasSubstr("0.0312 +-0.00123         83.81  0.900 of 40       0.200     2000 +-100          99.5"));
+  EXPECT_EQ(text[3],
+            "trellis:2/trellis:3  2.625      5.50     26.2      9.0100  0.0312 +-0.0012    83.81   0.900"
+            "     0.200  2000 +-100");
+  EXPECT_EQ(text[9], "trellis:2/trellis:3      99.5       37.1");
+}
+
+TEST(Report, TableFitsTheWidthAskedFor) {
+  for (const std::size_t width : {80u, 100u, 120u, 400u}) {
+    for (const std::string& line : lines(report_table(report(), width)))
+      EXPECT_LE(line.size(), width) << line;
+  }
+  EXPECT_TRUE(lines(report_table(report(), 400))[0].ends_with("encode us"));
 }
 
 TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
-  const std::string text = report_table(report());
+  const std::string text = report_table(report(), 400);
   const std::string row = lines(text)[4];
   EXPECT_TRUE(row.starts_with("affine:4 "));
   EXPECT_EQ(std::count(row.begin(), row.end(), '-'), 11);
@@ -172,12 +182,24 @@ TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
   EXPECT_THAT(text, HasSubstr("bos none"));
 }
 
+TEST(Report, ASyntheticContextIsSaidAndItsSizeShown) {
+  BenchmarkReport r = report();
+  EXPECT_EQ(report_table(r).find("filled MB"), std::string::npos);
+  EXPECT_EQ(report_table(r).find("Synthetic"), std::string::npos);
+  r.settings["fill_context"] = 131072;
+  r.results[1].filled_bytes = 123400000;
+  const std::string text = report_table(r);
+  EXPECT_THAT(lines(text)[0], HasSubstr("cache MB  filled MB  peak MB"));
+  EXPECT_THAT(lines(text)[3], HasSubstr(" 123.4 "));
+  EXPECT_THAT(text, HasSubstr("Synthetic      decode speed is after 131072 tokens of normal noise"));
+}
+
 TEST(Report, MarkdownIsATable) {
   const auto text = lines(report_markdown(report()));
-  EXPECT_TRUE(text[0].starts_with("| method | bits K/V |"));
+  EXPECT_TRUE(text[0].starts_with("| method | bits per element |"));
   EXPECT_TRUE(text[1].starts_with("| --- | ---: |"));
   for (std::size_t row = 0; row < 5; ++row)
-    EXPECT_EQ(std::count(text[row].begin(), text[row].end(), '|'), 14) << row;
+    EXPECT_EQ(std::count(text[row].begin(), text[row].end(), '|'), 13) << row;
   EXPECT_THAT(report_markdown(report()), HasSubstr("- Environment: cpu a | b"));
 }
 
@@ -187,7 +209,7 @@ TEST(Report, CsvHasOneLineAMethodAndNothingForNothing) {
   const auto fields = std::count(text[0].begin(), text[0].end(), ',');
   for (const std::string& line : text) EXPECT_EQ(std::count(line.begin(), line.end(), ','), fields);
   EXPECT_TRUE(text[2].starts_with("trellis:2/trellis:3,2,3,2.625,5500000,26200000,9.01,0.0312,"));
-  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,0,bf16");
+  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,,0,bf16");
 }
 
 }  // namespace

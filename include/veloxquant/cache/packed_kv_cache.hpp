@@ -36,6 +36,15 @@ class ArtifactStore;
 // The methods of a layer, shared by every cache of that layer.
 struct LayerMethods {
   std::shared_ptr<const VectorQuantizer> keys, values;
+
+  // Bytes of the codes and scales of one token, all heads.
+  std::size_t token_bytes(int kv_heads) const noexcept {
+    std::size_t bytes = 0;
+    for (const VectorQuantizer* side : {keys.get(), values.get()}) {
+      for (int h = 0; h < kv_heads; ++h) bytes += side->code_bytes(h) + side->scale_bytes(h);
+    }
+    return bytes;
+  }
 };
 
 class PackedKVCache final : public KVCache {

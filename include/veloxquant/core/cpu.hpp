@@ -1,7 +1,8 @@
 // The CPU level: which set of vector instructions the kernels use.
 //
 // The best level that the CPU serves is chosen on first use. The environment variable VELOXQUANT_CPU pins a
-// lower one by name, and so does set_cpu_level(). Codes are the same at every level; attention results agree
+// lower one by name, and so does set_cpu_level(). A name that is not available is an UnsupportedError from the first
+// function that would run a kernel or asks for the level. Codes are the same at every level; attention results agree
 // within float rounding.
 #pragma once
 

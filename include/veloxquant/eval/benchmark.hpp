@@ -15,6 +15,8 @@
 //   decode speed                 after each of those, `decode_tokens` further tokens, one at a time, the
 //   output
 //                                matrix and the arg-max counted
+//                                with `fill_context` instead on caches that hold so many tokens of normal
+//                                noise, method after method, since such caches are large
 //   encode cost                  `runs` times: append() of the keys and values of window 0's first piece to
 //   empty
 //                                caches, all layers, divided by its tokens
@@ -49,14 +51,18 @@ struct BenchmarkRequest {
   std::int64_t chunk = 512;            // tokens of a piece
   int runs = 3;                        // timed runs, 1 or more
   std::int64_t decode_tokens = 32;
-  std::shared_ptr<const ArtifactStore> artifacts;  // of calibrated methods; may be null
-  BenchmarkProgress progress;                      // may be null
+  std::shared_ptr<const ArtifactStore> artifacts{};  // of calibrated methods; may be null
+  // Not 0: decode speed is measured after so many synthetic tokens in every layer, and what the caches then
+  // hold.
+  std::int64_t fill_context = 0;
+  BenchmarkProgress progress;  // may be null
 };
 
 struct BenchmarkOutcome {
   std::vector<MethodResult> results;  // the unquantized model, what was asked, the baselines
   std::vector<std::pair<std::string, std::string>>
-      left_out;  // baselines that cannot serve this model, and why
+      left_out;                       // baselines that cannot serve this model, and why
+  std::vector<std::string> warnings;  // sentences for the reader
 };
 
 // The config of a method's caches for a model. Throws ConfigError.

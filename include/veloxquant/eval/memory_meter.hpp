@@ -17,6 +17,8 @@ namespace veloxquant {
 
 // Bytes of this process's memory that are in RAM now. Throws UnsupportedError where the system does not say.
 std::uint64_t resident_memory();
+// Bytes that programs can still have without swapping. Throws UnsupportedError where the system does not say.
+std::uint64_t available_memory();
 
 // Watches the largest resident memory from its construction on.
 class PeakMeter {
@@ -34,10 +36,12 @@ class PeakMeter {
 void disable_huge_pages() noexcept;
 
 // Fills the caches of all layers with `tokens` tokens of seeded normal noise, `chunk` at a time, without a
-// model: {nbytes() of all, growth of resident memory}.
-std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(
-    const KVCacheConfig& config, std::int64_t tokens, std::int64_t chunk, std::shared_ptr<ThreadPool> pool,
-    std::shared_ptr<const ArtifactStore> artifacts = {});
+// model: {nbytes() of all, growth of resident memory}. Memory that was freed again does not count: how much an
+// append takes while it works is measured by measure_peak.
+std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfig& config,
+                                                              std::int64_t tokens, std::int64_t chunk,
+                                                              std::shared_ptr<ThreadPool> pool,
+                                                              std::shared_ptr<const ArtifactStore> artifacts = {});
 
 // Peak growth of resident memory while `ids` are prefilled in pieces of `chunk` and `decode_tokens` more are
 // decoded. The model's weights and the matrix library's own memory are touched before and do not count.

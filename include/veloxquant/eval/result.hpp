@@ -33,7 +33,9 @@ struct MethodResult {
   std::string arithmetic;  // of the model's matrix products: "fp32" or "bf16"
   std::optional<double> bits_per_element;  // codes and scales over the elements of the coded tokens, K and V
   std::optional<std::uint64_t>
-      resident_bytes;              // nbytes() of all layers' caches after a window of seq_len tokens
+      resident_bytes;  // nbytes() of all layers' caches after a window of seq_len tokens
+  std::optional<std::uint64_t>
+      filled_bytes;                // nbytes() of all layers' caches with a synthetic context, if asked for
   std::uint64_t method_bytes = 0;  // tables and bases, shared by all caches of the model
   std::optional<MemoryFigures> memory;
 

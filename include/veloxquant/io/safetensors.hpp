@@ -102,8 +102,10 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
 // Any one flipped bit of a file written here is detected; a tool that stores the same tensors and metadata in
 // another order keeps the seal valid. It guards against damage, not against forgery.
 inline constexpr const char* kChecksumKey = "veloxquant.checksum";
+// The version() that wrote the file, for people: schemas say what can be read. Files of 0.1.0 may lack it.
+inline constexpr const char* kVersionKey = "veloxquant.version";
 
-// write_safetensors with the seal added; a checksum already in `metadata` is replaced.
+// write_safetensors with the version and the seal added; what `metadata` says under these keys is replaced.
 void write_sealed_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                               Metadata metadata = {});
 // SafetensorsFile::open, then verify_seal: reads the whole file once.

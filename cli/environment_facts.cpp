@@ -1,0 +1,26 @@
+#include "environment_facts.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "machine_facts.hpp"
+
+namespace veloxquant::cli {
+
+nlohmann::ordered_json environment_facts(int threads) {
+  const MachineFacts machine = machine_facts();
+  return {{"cpu", machine.cpu},
+          {"cpu_level", machine.level},
+          {"processors", machine.processors},
+          {"threads", threads},
+          {"memory_bytes", machine.memory_bytes},
+          {"kernel", machine.kernel},
+          {"huge_pages", machine.huge_pages},
+          {"compiler", machine.compiler},
+          {"version", machine.version},
+          {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
+}
+
+}  // namespace veloxquant::cli

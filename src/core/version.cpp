@@ -1,0 +1,7 @@
+#include <veloxquant/core/version.hpp>
+
+namespace veloxquant {
+
+const char* version() noexcept { return VELOXQUANT_VERSION; }
+
+}  // namespace veloxquant
