@@ -12,6 +12,7 @@
 #include <veloxquant/eval/benchmark.hpp>
 #include <veloxquant/io/files.hpp>
 
+#include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "benchmark_meter.hpp"
 #include "benchmark_methods.hpp"
@@ -27,7 +28,7 @@ namespace {
 constexpr std::uint64_t kLongestText = std::uint64_t{1} << 30;
 
 struct BenchmarkFlags {
-  std::string model, text, output, arithmetic = "auto", format = "table", scale;
+  std::string model, text, artifacts, output, arithmetic = "auto", format = "table", scale;
   std::vector<std::string> methods;
   int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
   std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
@@ -79,6 +80,7 @@ class BenchmarkCommand {
         Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
+    request_.artifacts = load_artifacts(flags_.artifacts, decoder.fingerprint());
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
@@ -141,14 +143,19 @@ class BenchmarkCommand {
                         {"fill_context", flags_.fill_context},
                         {"seed", flags_.seed},
                         {"arithmetic", arithmetic_}};
+    if (request_.artifacts) {
+      report_.settings["artifacts"] = flags_.artifacts;
+      for (const auto& [name, value] : request_.artifacts->facts())
+        report_.settings["artifacts." + name] = value;
+    }
   }
 
   void measure_memory_of_all() {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
       progress_.show("memory", row_name(result), i, report_.results.size());
-      MeterRequest request{flags_.model,  result.method, request_.windows[0], flags_.sinks,
-                           flags_.recent, flags_.chunk,  flags_.threads,      arithmetic_};
+      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks,    flags_.recent,
+                           flags_.chunk, flags_.threads, arithmetic_,         flags_.artifacts};
       if (result.reference) request.sinks = request.recent = 0;
       try {
         result.memory = measure_memory(request);
@@ -199,6 +206,8 @@ void add_measured(CLI::App& sub, BenchmarkFlags& f) {
 
 void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
   sub.add_option("--text", f.text, "text to measure on (default: the project's own documentation)");
+  sub.add_option("--artifacts", f.artifacts,
+                 "what precompute wrote, for calibrated methods: its folder or a file of it");
   sub.add_option("--skip", f.skip, "tokens left out at the start of the text")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

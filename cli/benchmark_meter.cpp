@@ -14,6 +14,7 @@
 #include <veloxquant/eval/benchmark.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
 
+#include "artifacts.hpp"
 #include "paths.hpp"
 
 namespace veloxquant::cli {
@@ -88,7 +89,8 @@ Json to_json(const MeterRequest& r) {
           {"recent", r.recent},
           {"chunk", r.chunk},
           {"threads", r.threads},
-          {"arithmetic", r.arithmetic}};
+          {"arithmetic", r.arithmetic},
+          {"artifacts", r.artifacts}};
 }
 
 MeterRequest request_from(const Json& json) {
@@ -101,6 +103,7 @@ MeterRequest request_from(const Json& json) {
   r.chunk = json.at("chunk");
   r.threads = json.at("threads");
   r.arithmetic = json.at("arithmetic");
+  r.artifacts = json.at("artifacts");
   return r;
 }
 
@@ -116,13 +119,14 @@ int meter() {
   }
   const MeterRequest r = request_from(json);
   disable_huge_pages();
+  const auto artifacts = read_artifacts(r.artifacts);
   const KVCacheConfig config = cache_config(ModelConfig::load(r.model), r.method, r.sinks, r.recent);
   MemoryFigures figures;
-  std::tie(figures.resident_bytes, figures.resident_measured) =
-      measure_filled_caches(config, std::ssize(r.ids), r.chunk, std::make_shared<ThreadPool>(r.threads));
+  std::tie(figures.resident_bytes, figures.resident_measured) = measure_filled_caches(
+      config, std::ssize(r.ids), r.chunk, std::make_shared<ThreadPool>(r.threads), artifacts);
   Decoder decoder =
       Decoder::load(r.model, {.arithmetic = arithmetic_from(r.arithmetic), .threads = r.threads});
-  figures.peak_bytes = measure_peak(decoder, config, r.ids, r.chunk, kDecodeTokens);
+  figures.peak_bytes = measure_peak(decoder, config, r.ids, r.chunk, kDecodeTokens, artifacts);
   fmt::print("{}\n", Json{{"resident_bytes", figures.resident_bytes},
                           {"resident_measured", figures.resident_measured},
                           {"peak_bytes", figures.peak_bytes}}

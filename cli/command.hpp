@@ -37,6 +37,7 @@ class Commands {
 };
 
 void add_benchmark(Commands& commands);
+void add_precompute(Commands& commands);
 void add_list(Commands& commands);
 void add_inspect(Commands& commands);
 void add_plan(Commands& commands);

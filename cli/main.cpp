@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
   Commands commands(app);
+  add_precompute(commands);
   add_benchmark(commands);
   add_plan(commands);
   add_list(commands);

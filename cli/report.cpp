@@ -8,6 +8,13 @@ std::string row_name(const MethodResult& result) {
   return result.reference ? "unquantized" : result.method.name();
 }
 
+std::string asked_bits(const MethodSpec& spec) {
+  constexpr const char* kBudget = "target_bits";
+  if (!QuantizerRegistry::info(spec.method).takes(kBudget)) return std::to_string(spec.options.bits);
+  const auto found = spec.options.extra.find(kBudget);
+  return found == spec.options.extra.end() ? "own" : found->second;
+}
+
 std::optional<double> mean_attention_error(const MethodResult& result) {
   const std::vector<double>& errors = result.attention_error;
   if (errors.empty()) return {};

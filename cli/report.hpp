@@ -22,6 +22,9 @@ struct BenchmarkReport {
 
 // "unquantized", or the method's name.
 std::string row_name(const MethodResult& result);
+// The width that was asked for, or the budget of methods that take one ("2", "1.5"); "own" when it was left
+// to the artifacts.
+std::string asked_bits(const MethodSpec& spec);
 // Over the layers; nothing when it was not measured.
 std::optional<double> mean_attention_error(const MethodResult& result);
 

@@ -34,8 +34,8 @@ struct CsvColumn {
 // clang-format off
 const CsvColumn kCsvColumns[] = {
     {"method", row_name},
-    {"bits", [](const MethodResult& r) { return fmt::format("{}", r.method.keys.options.bits); }},
-    {"value_bits", [](const MethodResult& r) { return fmt::format("{}", r.method.values.options.bits); }},
+    {"bits", [](const MethodResult& r) { return asked_bits(r.method.keys); }},
+    {"value_bits", [](const MethodResult& r) { return asked_bits(r.method.values); }},
     {"bits_per_element", [](const MethodResult& r) { return plain(r.bits_per_element); }},
     {"resident_bytes", [](const MethodResult& r) { return plain(r.resident_bytes); }},
     {"peak_bytes", [](const MethodResult& r) { return plain(peak(r)); }},

@@ -32,13 +32,19 @@ Json unquantized(const BenchmarkReport& report) {
           {"activations", "f32"}};
 }
 
+// A number as it was written ("2", "1.5"); null when it was left to the artifacts.
+Json bits_number(const MethodSpec& spec) {
+  const Json number = Json::parse(asked_bits(spec), nullptr, false);
+  return number.is_number() ? number : Json();
+}
+
 Json result_json(const MethodResult& r, const BenchmarkReport& report) {
   Json json;
   json["method"] = method_name(r);
   json["spec"] = row_name(r);
   json["baseline"] = r.baseline;
-  json["bits"] = r.method.keys.options.bits;
-  json["value_bits"] = r.method.values.options.bits;
+  json["bits"] = bits_number(r.method.keys);
+  json["value_bits"] = bits_number(r.method.values);
   json["bits_per_element"] = or_null(r.bits_per_element);
   json["resident_bytes"] = or_null(r.resident_bytes);
   json["filled_bytes"] = or_null(r.filled_bytes);

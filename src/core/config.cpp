@@ -11,6 +11,9 @@
 namespace veloxquant {
 namespace {
 
+// Methods that spread a budget over a model take its average in place of a width.
+constexpr const char* kBudget = "target_bits";
+
 template <class T>
 T parse_number(const std::string& text, const std::string& what) {
   T value{};
@@ -75,6 +78,7 @@ MethodSpec MethodSpec::parse(const std::string& text) {
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const std::size_t equals = parts[i].find('=');
     if (equals != std::string::npos) set_option(spec.options, parts[i].substr(0, equals), parts[i].substr(equals + 1));
+    else if (i == 1 && info.takes(kBudget)) spec.options.extra[kBudget] = parts[i];
     else if (i == 1) spec.options.bits = parse_number<int>(parts[i], "width");
     else throw ConfigError("method", fmt::format("'{}' in '{}'; a method is written name:bits:option=value", parts[i], text));
   }
@@ -83,13 +87,17 @@ MethodSpec MethodSpec::parse(const std::string& text) {
 
 std::string MethodSpec::to_string() const {
   const QuantizerOptions plain;
-  std::string text = fmt::format("{}:{}", method, options.bits);
+  const auto budget = options.extra.find(kBudget);
+  std::string text = QuantizerRegistry::info(method).takes(kBudget) ? method : fmt::format("{}:{}", method, options.bits);
+  if (budget != options.extra.end()) text += ":" + budget->second;
   if (options.scale != plain.scale) text += fmt::format(":scale={}", veloxquant::to_string(options.scale));
   if (!options.transform.empty()) text += ":transform=" + options.transform;
   if (options.group != 0) text += fmt::format(":group={}", options.group);
   if (options.seed != 0) text += fmt::format(":seed={}", options.seed);
   if (options.centre) text += ":centre=true";
-  for (const auto& [key, value] : options.extra) text += fmt::format(":{}={}", key, value);
+  for (const auto& [key, value] : options.extra) {
+    if (key != kBudget) text += fmt::format(":{}={}", key, value);
+  }
   return text;
 }
 

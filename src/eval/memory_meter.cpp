@@ -28,7 +28,8 @@ std::uint64_t read_kilobytes(const char* file, const std::string& name) {
 // Runs every token that will be used once, in short contexts: weights and embeddings are then in RAM, and the
 // matrix library has made its kernels for these shapes.
 void warm_up(Decoder& decoder, const std::shared_ptr<const KVCacheConfig>& config,
-             std::span<const std::uint32_t> ids, std::int64_t chunk) {
+             const std::shared_ptr<const ArtifactStore>& artifacts, std::span<const std::uint32_t> ids,
+             std::int64_t chunk) {
   const std::set<std::uint32_t> distinct(ids.begin(), ids.end());
   std::vector<std::uint32_t> tokens(distinct.begin(), distinct.end());
   // The shapes that follow: whole pieces, the last one, and single tokens.
@@ -36,10 +37,10 @@ void warm_up(Decoder& decoder, const std::shared_ptr<const KVCacheConfig>& confi
   for (std::size_t begin = 0; begin < tokens.size(); begin += static_cast<std::size_t>(chunk)) {
     const auto piece =
         std::span(tokens).subspan(begin, std::min(static_cast<std::size_t>(chunk), tokens.size() - begin));
-    const Caches caches = make_caches(config, {}, decoder.pool());
+    const Caches caches = make_caches(config, artifacts, decoder.pool());
     prefill(decoder, piece, caches, chunk);
   }
-  const Caches caches = make_caches(config, {}, decoder.pool());
+  const Caches caches = make_caches(config, artifacts, decoder.pool());
   if (const std::int64_t last = std::ssize(ids) % chunk; last > 0) {
     prefill(decoder, std::span(ids).last(static_cast<std::size_t>(last)), caches, chunk);
   }
@@ -67,15 +68,15 @@ std::uint64_t PeakMeter::growth() const {
 
 void disable_huge_pages() noexcept { prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }
 
-std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfig& config,
-                                                              std::int64_t tokens, std::int64_t chunk,
-                                                              std::shared_ptr<ThreadPool> pool) {
+std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(
+    const KVCacheConfig& config, std::int64_t tokens, std::int64_t chunk, std::shared_ptr<ThreadPool> pool,
+    std::shared_ptr<const ArtifactStore> artifacts) {
   const auto shared_config = std::make_shared<const KVCacheConfig>(config);
   const NoiseTokens noise(config.options(), std::min(chunk, tokens));
   // The threads' stacks, and the memory in which an append works and which it frees again, are not the
   // caches'.
-  append_noise(make_caches(shared_config, {}, pool), noise, std::min(chunk, tokens));
-  const Caches caches = make_caches(shared_config, {}, pool);
+  append_noise(make_caches(shared_config, artifacts, pool), noise, std::min(chunk, tokens));
+  const Caches caches = make_caches(shared_config, artifacts, pool);
   const auto resident_without_freed = [] {
     malloc_trim(0);
     return resident_memory();
@@ -89,10 +90,11 @@ std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfi
 }
 
 std::uint64_t measure_peak(Decoder& decoder, const KVCacheConfig& config, std::span<const std::uint32_t> ids,
-                           std::int64_t chunk, std::int64_t decode_tokens) {
+                           std::int64_t chunk, std::int64_t decode_tokens,
+                           std::shared_ptr<const ArtifactStore> artifacts) {
   const auto shared_config = std::make_shared<const KVCacheConfig>(config);
-  warm_up(decoder, shared_config, ids, chunk);
-  const Caches caches = make_caches(shared_config, {}, decoder.pool());
+  warm_up(decoder, shared_config, artifacts, ids, chunk);
+  const Caches caches = make_caches(shared_config, artifacts, decoder.pool());
   const PeakMeter meter;
   prefill(decoder, ids, caches, chunk);
   decode(decoder, ids.first(std::min(static_cast<std::size_t>(decode_tokens), ids.size())), caches);

@@ -45,6 +45,16 @@ std::uint32_t most_probable(const Tensor& logits) {
   return static_cast<std::uint32_t>(std::max_element(row.begin(), row.end()) - row.begin());
 }
 
+void check_hidden(const Tensor& hidden, const ModelConfig& config, const char* operation) {
+  if (hidden.rank() != 2 || hidden.dim(1) != config.hidden) {
+    throw ShapeError(operation, fmt::format("hidden states are {}; they must be [rows, {}]",
+                                            to_string(hidden.shape()), config.hidden));
+  }
+  if (hidden.dtype() != DType::f32) {
+    throw DTypeError(operation, fmt::format("hidden states are {}; they must be f32", to_string(hidden.dtype())));
+  }
+}
+
 }  // namespace
 
 const char* to_string(Arithmetic arithmetic) noexcept {
@@ -85,10 +95,10 @@ struct Decoder::State {
     }
   }
 
-  void check_caches(LayerCaches caches) const {
-    if (caches.size() != static_cast<std::size_t>(config.layers)) {
-      throw ConfigError("forward",
-                        fmt::format("{} caches were given for {} layers", caches.size(), config.layers));
+  void check_caches(LayerCaches caches, int first_layer = 0) const {
+    if (std::ssize(caches) != config.layers - first_layer) {
+      throw ConfigError("forward", fmt::format("{} caches were given for {} layers", caches.size(),
+                                               config.layers - first_layer));
     }
     for (std::size_t layer = 0; layer < caches.size(); ++layer) {
       if (caches[layer] == nullptr)
@@ -106,6 +116,13 @@ struct Decoder::State {
                                                  layer, caches[layer]->size(), caches[0]->size()));
       }
     }
+  }
+
+  // The rows asked for, through the final norm.
+  Tensor finish(const Tensor& hidden, const ForwardOptions& options) {
+    const std::int64_t count = hidden.dim(0), from_end = options.first_row < 0 ? count : 0;
+    const std::int64_t first = std::clamp<std::int64_t>(options.first_row + from_end, 0, count);
+    return transformer.final_norm(hidden.slice(0, first, count));
   }
 
   ModelConfig config;
@@ -156,28 +173,41 @@ Tensor Decoder::forward_hidden(std::span<const std::uint32_t> tokens, LayerCache
                                const ForwardOptions& options) {
   state_->check_tokens(tokens);
   state_->check_caches(caches);
-  const std::int64_t size = caches[0]->size(), count = std::ssize(tokens);
+  const std::int64_t size = caches[0]->size();
   Tensor hidden;
   try {
-    hidden = state_->transformer.run(tokens, size, caches, options.observer);
+    hidden = state_->transformer.run(tokens, size, caches, options);
   } catch (...) {
     trim_to(caches, size);
     throw;
   }
-  const std::int64_t from_end = options.first_row < 0 ? count : 0;
-  const std::int64_t first = std::clamp<std::int64_t>(options.first_row + from_end, 0, count);
-  return state_->transformer.final_norm(hidden.slice(0, first, count));
+  return state_->finish(hidden, options);
+}
+
+Tensor Decoder::resume_hidden(const Tensor& hidden, int first_layer, LayerCaches caches,
+                              const ForwardOptions& options) {
+  if (first_layer < 0 || first_layer >= config().layers) {
+    throw ConfigError("forward", fmt::format("layer {} asked for; the model has {}", first_layer, config().layers));
+  }
+  check_hidden(hidden, config(), "forward");
+  state_->check_caches(caches, first_layer);
+  const std::int64_t size = caches[0]->size();
+  const Tensor x = hidden.copy();
+  try {
+    state_->transformer.run_layers(x, first_layer, size, caches, options);
+  } catch (...) {
+    trim_to(caches, size);
+    throw;
+  }
+  return state_->finish(x, options);
+}
+
+Tensor Decoder::output_projection(int layer) const {
+  return state_->weights.layers.at(static_cast<std::size_t>(layer)).output.few_rows.to(DType::f32);
 }
 
 Tensor Decoder::logits(const Tensor& hidden) {
-  if (hidden.rank() != 2 || hidden.dim(1) != config().hidden) {
-    throw ShapeError("logits", fmt::format("hidden states are {}; they must be [rows, {}]",
-                                           to_string(hidden.shape()), config().hidden));
-  }
-  if (hidden.dtype() != DType::f32) {
-    throw DTypeError("logits",
-                     fmt::format("hidden states are {}; they must be f32", to_string(hidden.dtype())));
-  }
+  check_hidden(hidden, config(), "logits");
   return state_->transformer.logits(hidden.contiguous());
 }
 

@@ -67,7 +67,7 @@ void Transformer::add_rows(const Tensor& x, const Tensor& y) {
 }
 
 void Transformer::attention_block(int layer, const RotaryAngles& angles, PackedKVCache& cache,
-                                  const LayerObserver& observer, const Tensor& x) {
+                                  const ForwardOptions& options, const Tensor& x) {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const std::int64_t tokens = x.dim(0);
   const std::int64_t heads = config_.heads, kv_heads = config_.kv_heads, head_dim = config_.head_dim;
@@ -88,10 +88,11 @@ void Transformer::attention_block(int layer, const RotaryAngles& angles, PackedK
   split_heads(key_rows, {norm_of(w.key_norm), eps, &angles}, keys, *pool_);
   split_heads(value_rows, {}, values, *pool_);
 
+  if (options.editor) options.editor(layer, keys, values);
   cache.append(keys, values);
   const AttentionMask mask{.causal = true, .window = config_.windows[static_cast<std::size_t>(layer)]};
   const Tensor attention = cache.attend(queries, 0, mask);
-  if (observer) observer(layer, {queries, keys, values, attention});
+  if (options.observer) options.observer(layer, {x, queries, keys, values, attention});
 
   merge_heads(attention, query_rows, *pool_);
   const Tensor projected = floats({tokens, config_.hidden});
@@ -118,16 +119,21 @@ void Transformer::mlp_block(int layer, const Tensor& x) {
 }
 
 Tensor Transformer::run(std::span<const std::uint32_t> tokens, std::int64_t first, LayerCaches caches,
-                        const LayerObserver& observer) {
+                        const ForwardOptions& options) {
   const Tensor x = embed(tokens);
+  run_layers(x, 0, first, caches, options);
+  return x;
+}
+
+void Transformer::run_layers(const Tensor& x, int first_layer, std::int64_t first, LayerCaches caches,
+                             const ForwardOptions& options) {
   const RotaryAngles angles(frequencies_, first, x.dim(0), *pool_);
-  for (int layer = 0; layer < config_.layers; ++layer) {
-    attention_block(layer, angles, *caches[static_cast<std::size_t>(layer)], observer, x);
+  for (int layer = first_layer; layer < config_.layers; ++layer) {
+    attention_block(layer, angles, *caches[static_cast<std::size_t>(layer - first_layer)], options, x);
     for (std::int64_t begin = 0; begin < x.dim(0); begin += kMlpRows) {
       mlp_block(layer, x.slice(0, begin, std::min(begin + kMlpRows, x.dim(0))));
     }
   }
-  return x;
 }
 
 Tensor Transformer::final_norm(const Tensor& hidden) { return normed(hidden, weights_.final_norm); }

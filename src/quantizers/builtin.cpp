@@ -10,6 +10,7 @@
 #include <veloxquant/transform/rotation.hpp>
 
 #include "quantizers/coded_quantizer.hpp"
+#include "quantizers/spectral.hpp"
 
 namespace veloxquant {
 namespace {
@@ -102,6 +103,7 @@ void register_builtin_quantizers() {
     };
     QuantizerRegistry::add(method.name, make, method.info);
   }
+  QuantizerRegistry::add("spectral", make_spectral, spectral_info());
 }
 
 }  // namespace veloxquant

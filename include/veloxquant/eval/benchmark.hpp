@@ -27,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +51,7 @@ struct BenchmarkRequest {
   std::int64_t chunk = 512;            // tokens of a piece
   int runs = 3;                        // timed runs, 1 or more
   std::int64_t decode_tokens = 32;
+  std::shared_ptr<const ArtifactStore> artifacts{};  // of calibrated methods; may be null
   // Not 0: decode speed is measured after so many synthetic tokens in every layer, and what the caches then
   // hold.
   std::int64_t fill_context = 0;

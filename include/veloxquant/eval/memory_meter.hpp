@@ -40,11 +40,13 @@ void disable_huge_pages() noexcept;
 // append takes while it works is measured by measure_peak.
 std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfig& config,
                                                               std::int64_t tokens, std::int64_t chunk,
-                                                              std::shared_ptr<ThreadPool> pool);
+                                                              std::shared_ptr<ThreadPool> pool,
+                                                              std::shared_ptr<const ArtifactStore> artifacts = {});
 
 // Peak growth of resident memory while `ids` are prefilled in pieces of `chunk` and `decode_tokens` more are
 // decoded. The model's weights and the matrix library's own memory are touched before and do not count.
 std::uint64_t measure_peak(Decoder& decoder, const KVCacheConfig& config, std::span<const std::uint32_t> ids,
-                           std::int64_t chunk, std::int64_t decode_tokens);
+                           std::int64_t chunk, std::int64_t decode_tokens,
+                           std::shared_ptr<const ArtifactStore> artifacts = {});
 
 }  // namespace veloxquant

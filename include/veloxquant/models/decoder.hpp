@@ -51,11 +51,15 @@ struct DecoderOptions {
 
 // What one layer computed, for measuring; see ForwardOptions. All f32, of `n` new tokens.
 struct LayerActivations {
+  const Tensor& input;      // [n, hidden]: the hidden states before the layer
   const Tensor& queries;    // [1, heads, n, head_dim], normalized and turned
   const Tensor& keys;       // [1, kv_heads, n, head_dim], likewise: what the cache was given
   const Tensor& values;     // [1, kv_heads, n, head_dim]
   const Tensor& attention;  // [1, heads, n, head_dim]: what the cache's attend() gave
 };
+// Writes to a layer's keys and values (as in LayerActivations) before its cache takes them: what a code would
+// lose can be put in place of the real thing.
+using LayerEditor = std::function<void(int layer, const Tensor& keys, const Tensor& values)>;
 // The tensors are the decoder's own memory: copy what is to outlive the call.
 using LayerObserver = std::function<void(int layer, const LayerActivations& activations)>;
 
@@ -67,6 +71,7 @@ inline constexpr std::int64_t kNoRows = std::numeric_limits<std::int64_t>::max()
 struct ForwardOptions {
   std::int64_t first_row = kAllRows;
   LayerObserver observer;  // called after each layer's attention; null: nobody looks
+  LayerEditor editor{};    // null: nobody writes
 };
 
 using LayerCaches = std::span<const std::unique_ptr<PackedKVCache>>;
@@ -91,6 +96,8 @@ class Decoder {
   const std::shared_ptr<ThreadPool>& pool() const noexcept;
   // Layers, heads, rotary embedding and fingerprint of this model; the methods are left to the caller.
   KVCacheOptions cache_options() const;
+  // The weights of a layer's output projection, f32 [hidden, heads * head_dim].
+  Tensor output_projection(int layer) const;
   // A sentence for the user when `context` tokens are more than the model was trained for. Such contexts run.
   std::optional<std::string> warning(std::int64_t context) const;
 
@@ -100,6 +107,10 @@ class Decoder {
   // tokens are then trimmed from the caches that took them.
   Tensor forward_hidden(std::span<const std::uint32_t> tokens, LayerCaches caches,
                         const ForwardOptions& options = {});
+  // The same from layer `first_layer` on: `hidden` f32 [tokens, hidden] is what an observer saw as that
+  // layer's input, `caches` are those of the layers from there on.
+  Tensor resume_hidden(const Tensor& hidden, int first_layer, LayerCaches caches,
+                       const ForwardOptions& options = {});
   // Hidden states f32 [rows, hidden] -> logits f32 [rows, vocab].
   Tensor logits(const Tensor& hidden);
   // Both at once: logits f32 [rows, vocab].

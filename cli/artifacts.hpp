@@ -1,0 +1,20 @@
+// Calibration artifacts on the command line: a folder as `precompute --output` fills it, or one file of it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <veloxquant/core/artifact_store.hpp>
+
+namespace veloxquant::cli {
+
+// The file that `precompute` writes for a method into its output folder.
+std::filesystem::path artifact_file(const std::filesystem::path& folder, const std::string& method);
+
+// Null for an empty path. Throws what reading throws.
+std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& path);
+// The same; throws ArtifactError when the artifacts are of another model than the
+// one with this fingerprint.
+std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& path, const std::string& fingerprint);
+
+}  // namespace veloxquant::cli

@@ -1,0 +1,136 @@
+// `veloxquant precompute`: calibrates a method on a model and a text of the user's own.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <veloxquant/core/error.hpp>
+#include <veloxquant/eval/precompute.hpp>
+#include <veloxquant/io/files.hpp>
+#include <veloxquant/models/tokenizer.hpp>
+
+#include "artifacts.hpp"
+#include "benchmark_facts.hpp"
+#include "command.hpp"
+#include "paths.hpp"
+#include "progress.hpp"
+
+namespace veloxquant::cli {
+namespace {
+
+constexpr std::uint64_t kLongestText = std::uint64_t{1} << 30;
+
+struct PrecomputeFlags {
+  std::string method, model, output, text, frame = "64", metric = "output", sensitivity = "measured",
+                                           code = "trellis", gain = "on", arithmetic = "auto";
+  std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
+  double target_bits = 2;
+  std::uint64_t seed = 0;
+  int threads = 0;
+  bool quiet = false;
+};
+
+std::int64_t frame_of(const std::string& text) {
+  if (text == "none") return 0;
+  std::int64_t frame = 0;
+  if (!CLI::detail::lexical_cast(text, frame) || frame < 1) {
+    throw ConfigError("precompute", fmt::format("--frame {}; it is a number of tokens, or none", text));
+  }
+  return frame;
+}
+
+int precompute(const PrecomputeFlags& f) {
+  Progress progress(Progress::style_of_stderr(f.quiet));
+  const std::int64_t frame = frame_of(f.frame);
+  Decoder decoder = Decoder::load(
+      f.model, {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
+                .threads = f.threads});
+  const std::filesystem::path file = f.text.empty() ? default_text() : std::filesystem::path(f.text);
+  const std::string text = read_file(file, kLongestText);
+  const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
+  PrecomputeRequest request{
+      .windows =
+          cut_windows(tokenizer.encode(text), decoder.config().bos, f.sequence_length, 0, f.num_samples),
+      .frame = frame,
+      .metric = key_metric_from(f.metric),
+      .sensitivity = sensitivity_from(f.sensitivity),
+      .code = run_code_from(f.code),
+      .gain = f.gain == "on",
+      .target_bits = f.target_bits,
+      .sinks = f.sinks,
+      .seed = f.seed,
+      .progress = [&](const std::string& stage, const std::string& item, std::size_t done,
+                      std::size_t total) { progress.show(stage, item, done, total); }};
+  if (std::ssize(request.windows) < f.num_samples) {
+    progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
+                              f.num_samples));
+  }
+  std::error_code failed;
+  std::filesystem::create_directories(f.output, failed);
+  if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
+
+  ArtifactStore store = precompute_spectral(decoder, request);
+  store.set_fact("text", file.filename().string());
+  store.set_fact("text_xxh3", text_hash(text));
+  store.set_fact("arithmetic", to_string(decoder.arithmetic()));
+  const std::filesystem::path to = artifact_file(f.output, f.method);
+  store.save(to);
+  progress.clear();
+  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
+             f.sequence_length);
+  if (request.sensitivity != Sensitivity::measured) return kDone;
+  fmt::print("forecast of KL (nats per token):\n");
+  for (const auto& [bits, kl] : spectral_forecast(store)) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
+  return kDone;
+}
+
+}  // namespace
+
+void add_precompute(Commands& commands) {
+  const auto f = std::make_shared<PrecomputeFlags>();
+  CLI::App* sub =
+      commands.add("precompute", "Calibrate a method on a model of your own", [f] { return precompute(*f); });
+  sub->add_option("--method", f->method, "method to calibrate")
+      ->required()
+      ->check(CLI::IsMember({"spectral"}));
+  sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->required();
+  sub->add_option("--output", f->output, "folder for the artifacts; made when it is not there")->required();
+  sub->add_option("--text", f->text,
+                  "calibration text, as like your use as can be (default: the project's documentation)");
+  sub->add_option("--num-samples", f->num_samples, "windows of text")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sub->add_option("--sequence-length", f->sequence_length, "tokens of a window, BOS counted")
+      ->check(CLI::Range(std::int64_t{64}, std::int64_t{1} << 20))
+      ->capture_default_str();
+  sub->add_option("--target-bits", f->target_bits, "bits per element of caches that ask for no other budget")
+      ->check(CLI::Range(0.125, 6.0))
+      ->capture_default_str();
+  sub->add_option("--frame", f->frame, "tokens of a RoPE frame; 1: before RoPE; none: after RoPE")
+      ->capture_default_str();
+  sub->add_option("--metric", f->metric, "what errors of keys count for")
+      ->check(CLI::IsMember({"output", "query", "identity"}))
+      ->capture_default_str();
+  sub->add_option("--sensitivity", f->sensitivity, "how layers and heads are weighed")
+      ->check(CLI::IsMember({"measured", "proxy", "none"}))
+      ->capture_default_str();
+  sub->add_option("--code", f->code, "code of the coordinates")
+      ->check(CLI::IsMember({"trellis", "scalar"}))
+      ->capture_default_str();
+  sub->add_option("--gain", f->gain, "4-bit gain per vector")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  sub->add_option("--sinks", f->sinks, "first tokens of a window left out, which caches keep exact")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--seed", f->seed, "of sampled positions")->capture_default_str();
+  sub->add_option("--threads", f->threads, "threads; 0: all processors")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  sub->add_option("--arithmetic", f->arithmetic, "of the model's matrix products: auto, fp32 or bf16")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
+      ->capture_default_str();
+  sub->add_flag("--quiet", f->quiet, "no progress on stderr");
+}
+
+}  // namespace veloxquant::cli

@@ -1,0 +1,51 @@
+// The artifact of the method `spectral`: one set of tensors per layer and role, and the facts that bind them.
+//
+//     layers.<n>.<keys|values>.mean      f32 [kv_heads, head_dim]             keys: before RoPE
+//     layers.<n>.<keys|values>.basis     f32 [kv_heads, head_dim, head_dim]   row c gives coordinate c
+//     layers.<n>.<keys|values>.inverse   f32 [kv_heads, head_dim, head_dim]   row c is what coordinate c
+//     contributes layers.<n>.<keys|values>.lambda    f32 [kv_heads, head_dim]             variances,
+//     descending layers.<n>.<keys|values>.weight    f32 [kv_heads]                       nats per squared
+//     error
+//
+// It stores what was found out about the model and serves any budget: the allocation is made when a method is
+// created.
+#pragma once
+
+#include <string>
+#include <vector>
+#include <veloxquant/core/artifact_store.hpp>
+#include <veloxquant/core/config.hpp>
+
+#include "calibration/allocation.hpp"
+
+namespace veloxquant {
+
+inline constexpr const char* kSpectralMethod = "spectral";
+inline constexpr const char* kSpectralSchema = "veloxquant.spectral/1";
+
+struct SpectralSettings {
+  std::string model;  // fingerprint
+  int layers = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t frame = 64;  // tokens of a RoPE frame; 0: none, keys are coded after RoPE
+  RunCode code = RunCode::trellis;
+  bool gain = true;
+  double target_bits = 2;
+};
+
+void write_settings(const SpectralSettings& settings, ArtifactStore& store);
+// Throws ArtifactError naming the fact that is missing or has no meaning.
+SpectralSettings read_settings(const ArtifactStore& store);
+
+std::string spectral_tensor(int layer, Role role, const char* what);
+// Throws ArtifactError when the tensor is missing or not f32 of this shape.
+const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
+                              const Shape& shape);
+
+// The coordinates that share a width, by role: what page layouts of keys and of values take as a unit.
+int run_step(Role role, int head_dim);
+
+// Groups in the order of layers, keys before values, heads.
+std::size_t group_index(const SpectralSettings& settings, int layer, Role role, int head);
+std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const SpectralSettings& settings);
+
+}  // namespace veloxquant

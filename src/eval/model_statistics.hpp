@@ -1,0 +1,48 @@
+// Looks on while the unquantized model runs, and gathers what the fits of `spectral` need.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+#include <veloxquant/calibration/moments.hpp>
+#include <veloxquant/eval/precompute.hpp>
+
+#include "transform/rope_turn.hpp"
+
+namespace veloxquant {
+
+struct HeadStatistics {
+  Moments keys, values;              // keys before RoPE
+  std::vector<double> key_metric;    // [head_dim, head_dim], before RoPE, summed over windows
+  std::vector<double> value_metric;  // likewise
+};
+
+struct LayerStatistics {
+  std::vector<HeadStatistics> heads;  // by KV head
+  double hidden_square = 0;           // mean square norm of the layer's input, summed over windows
+};
+
+class ModelStatistics {
+ public:
+  ModelStatistics(const Decoder& decoder, KeyMetric metric, std::int64_t sinks, std::uint64_t seed);
+
+  // A LayerObserver; each window comes in one piece.
+  void operator()(int layer, const LayerActivations& activations);
+  const std::vector<LayerStatistics>& layers() const { return layers_; }
+
+ private:
+  struct Sampled;
+  void add_moments(int layer, const LayerActivations& activations);
+  void add_metric(int layer, const LayerActivations& activations);
+  std::vector<float> sampled_weights(int layer, const LayerActivations& a,
+                                     const std::vector<std::int64_t>& positions) const;
+
+  const Decoder& decoder_;
+  KeyMetric metric_;
+  std::int64_t sinks_;
+  std::uint64_t seed_;
+  RopeTurn turn_;
+  std::vector<LayerStatistics> layers_;
+  std::uint64_t pieces_ = 0;
+};
+
+}  // namespace veloxquant

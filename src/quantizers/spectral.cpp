@@ -1,0 +1,198 @@
+#include "quantizers/spectral.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+#include <vector>
+#include <veloxquant/core/config.hpp>
+#include <veloxquant/core/error.hpp>
+#include <veloxquant/quantizers/vector_quantizer.hpp>
+
+#include "calibration/spectral_artifact.hpp"
+#include "quantizers/spectral_head.hpp"
+
+namespace veloxquant {
+namespace {
+
+// After RoPE: one frame without end.
+constexpr std::int64_t kEndless = std::int64_t{1} << 40;
+
+class SpectralQuantizer final : public VectorQuantizer {
+ public:
+  SpectralQuantizer(std::vector<SpectralHead> heads, int head_dim, std::int64_t frame, std::int64_t step)
+      : heads_(std::move(heads)), head_dim_(head_dim), frame_(frame), step_(step) {}
+
+  int head_dim() const noexcept override { return head_dim_; }
+  std::size_t code_bytes(int head) const noexcept override { return of(head).spec().code_bytes(); }
+  std::size_t scale_bytes(int head) const noexcept override { return of(head).spec().scale_bytes(); }
+  std::int64_t frame() const noexcept override { return frame_; }
+
+  void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
+                   std::uint8_t* scales) const override {
+    encode_rows_at(rows, counted_places(count).data(), count, head, codes, scales);
+  }
+  void decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
+                   float* rows) const override {
+    decode_rows_at(codes, scales, counted_places(count).data(), count, head, rows);
+  }
+  void encode_rows_at(const float* rows, const TokenPlace* places, std::size_t count, int head,
+                      std::uint8_t* codes, std::uint8_t* scales) const override {
+    of(head).encode(rows, places, count, codes, scales);
+  }
+  void decode_rows_at(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
+                      std::size_t count, int head, float* rows) const override {
+    of(head).decode(codes, scales, places, count, rows);
+  }
+  std::size_t method_bytes() const noexcept override {
+    std::size_t bytes = 0;
+    for (const SpectralHead& head : heads_) bytes += head.nbytes();
+    return bytes;
+  }
+
+ private:
+  const SpectralHead& of(int head) const noexcept { return heads_[static_cast<std::size_t>(head)]; }
+  // Without a cache positions count from the context's step.
+  std::vector<TokenPlace> counted_places(std::size_t count) const {
+    std::vector<TokenPlace> places(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto at = static_cast<std::int64_t>(i);
+      places[i] = {.position = step_ + at, .frame_start = step_ + (frame_ > 0 ? at / frame_ * frame_ : 0)};
+    }
+    return places;
+  }
+
+  std::vector<SpectralHead> heads_;
+  int head_dim_;
+  std::int64_t frame_, step_;
+};
+
+const QuantizationContext& context_of(const QuantizerOptions& o) {
+  if (o.context == nullptr || o.context->artifacts == nullptr) {
+    throw ArtifactError(
+        "create",
+        "method 'spectral' needs what `veloxquant precompute --method spectral` found out about the "
+        "model, and there are no artifacts (benchmark: --artifacts)");
+  }
+  return *o.context;
+}
+
+int layer_of(const std::string& name) {
+  constexpr std::string_view kPrefix = "layers.";
+  int layer = -1;
+  if (name.starts_with(kPrefix))
+    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
+  if (layer < 0)
+    throw ConfigError("create",
+                      fmt::format("method 'spectral' works in a layer of a model, not in '{}'", name));
+  return layer;
+}
+
+double target_of(const QuantizerOptions& o, const SpectralSettings& settings) {
+  const auto found = o.extra.find("target_bits");
+  if (found == o.extra.end()) return settings.target_bits;
+  const std::string& text = found->second;
+  double target = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw ConfigError(
+        "create", fmt::format("'{}' bits asked of method 'spectral'; it takes a number such as 1.5", text));
+  }
+  return target;
+}
+
+void check_fit(const SpectralSettings& s, const QuantizerOptions& o, int layer) {
+  if (s.head_dim != o.head_dim || s.kv_heads != o.kv_heads || layer >= s.layers) {
+    throw ArtifactError(
+        "create",
+        fmt::format("the artifacts are for {} layers, {} KV heads of {}; layer {} with {} KV heads of "
+                    "{} was asked for",
+                    s.layers, s.kv_heads, s.head_dim, layer, o.kv_heads, o.head_dim));
+  }
+  const auto& config = o.context->config;
+  if (config && !config->options().model.empty() && config->options().model != s.model) {
+    throw ArtifactError(
+        "create", fmt::format("the artifacts are of the model {}, the cache is of {}; run precompute on this "
+                              "model",
+                              s.model, config->options().model));
+  }
+}
+
+// Which groups share the budget: those of the layers and roles that have this method with the same options.
+std::vector<bool> sharing(const SpectralSettings& s, const QuantizerOptions& o) {
+  std::vector<bool> shares(static_cast<std::size_t>(s.layers * 2 * s.kv_heads), true);
+  const auto& config = o.context->config;
+  if (config == nullptr) return shares;
+  for (int layer = 0; layer < std::min(s.layers, config->options().layers); ++layer) {
+    for (const Role role : {Role::keys, Role::values}) {
+      const MethodSpec spec = config->method(layer, role);
+      const bool same = spec.method == kSpectralMethod && spec.options.extra == o.extra;
+      for (int head = 0; head < s.kv_heads; ++head) shares[group_index(s, layer, role, head)] = same;
+    }
+  }
+  return shares;
+}
+
+std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const QuantizerOptions& o) {
+  const std::vector<AllocationGroup> all = allocation_groups(*o.context->artifacts, s);
+  const std::vector<bool> shares = sharing(s, o);
+  std::vector<AllocationGroup> groups;
+  for (std::size_t g = 0; g < all.size(); ++g) {
+    if (shares[g]) groups.push_back(all[g]);
+  }
+  const Allocation allocation = allocate_bits(
+      groups, {.target_bits = target_of(o, s), .code = s.code, .gain_bits = s.gain ? kGainBits : 0});
+  std::vector<std::vector<RunPlan>> runs(all.size());
+  for (std::size_t g = 0, next = 0; g < all.size(); ++g) {
+    if (shares[g]) runs[g] = allocation.runs[next++];
+  }
+  return runs;
+}
+
+}  // namespace
+
+MethodInfo spectral_info() {
+  return {
+      "keys in RoPE frames and values in calibrated bases, one bit budget over the whole model, 4-bit gains",
+      {},
+      {"target_bits"},
+      "artifacts of `veloxquant precompute --method spectral`"};
+}
+
+std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
+  const QuantizationContext& context = context_of(o);
+  const ArtifactStore& store = *context.artifacts;
+  const SpectralSettings s = read_settings(store);
+  const int layer = layer_of(context.layer_name);
+  check_fit(s, o, layer);
+  const auto runs = allocate(s, o);
+
+  std::shared_ptr<const RopeTurn> turn;
+  std::int64_t frame = 0;
+  if (o.role == Role::keys) {
+    if (context.config == nullptr || !context.config->options().rope) {
+      throw UnsupportedError("create",
+                             "method 'spectral' turns keys back and needs the model's rotary embedding: set "
+                             "KVCacheOptions::rope");
+    }
+    turn = std::make_shared<const RopeTurn>(*context.config->options().rope, o.head_dim);
+    frame = s.frame == 0 ? kEndless : s.frame;
+  }
+  const Shape rows{s.kv_heads, s.head_dim}, matrices{s.kv_heads, s.head_dim, s.head_dim};
+  const Tensor mean = spectral_tensor(store, layer, o.role, "mean", rows).contiguous();
+  const Tensor lambda = spectral_tensor(store, layer, o.role, "lambda", rows).contiguous();
+  const Tensor forward = spectral_tensor(store, layer, o.role, "basis", matrices).contiguous();
+  const Tensor inverse = spectral_tensor(store, layer, o.role, "inverse", matrices).contiguous();
+  std::vector<SpectralHead> heads;
+  for (int h = 0; h < s.kv_heads; ++h) {
+    const std::ptrdiff_t row = std::ptrdiff_t{h} * s.head_dim, matrix = row * s.head_dim;
+    heads.emplace_back(
+        SpectralBasis{s.head_dim, mean.data<const float>() + row, forward.data<const float>() + matrix,
+                      inverse.data<const float>() + matrix, lambda.data<const float>() + row},
+        runs[group_index(s, layer, o.role, h)], s.gain, turn, frame);
+  }
+  return std::make_shared<const SpectralQuantizer>(std::move(heads), s.head_dim, frame, context.step);
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,56 @@
+// SpectralHead: how one KV head's keys or values are coded by the method `spectral`.
+//
+//     keys      x = R_-j0 k,   r = x - R_t mean,   t = position - j0      values    r = v - mean
+//     z = U^T P r / sqrt(lambda)  ->  gain, runs of codes  ->  r = P^-1 U (sqrt(lambda) y)
+//
+// Only coordinates that get bits are ever computed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+#include <veloxquant/quantizers/vector_quantizer.hpp>
+
+#include "codebook/row_code.hpp"
+#include "transform/rope_turn.hpp"
+
+namespace veloxquant {
+
+// Rows as in the artifact; pointers are read by the constructor only.
+struct SpectralBasis {
+  int head_dim = 0;
+  const float* mean = nullptr;
+  const float* forward = nullptr;
+  const float* inverse = nullptr;
+  const float* lambda = nullptr;
+};
+
+class SpectralHead {
+ public:
+  // `turn` is null for values; for keys the centroids are unbiased. Means turned by 0 .. frame - 1 are kept
+  // as a table, up to 1024 of them.
+  SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
+               std::shared_ptr<const RopeTurn> turn, std::int64_t frame);
+
+  const CodeSpec& spec() const noexcept { return code_->spec(); }
+  // Dense rows; vector i has its codes at codes + i * spec().code_bytes() and its gain likewise. `places` may
+  // be null for values.
+  void encode(const float* rows, const TokenPlace* places, std::size_t count, std::uint8_t* codes,
+              std::uint8_t* scales) const;
+  void decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
+              std::size_t count, float* rows) const;
+  std::size_t nbytes() const noexcept { return 4 * (means_.size() + forward_.size() + inverse_.size()); }
+
+ private:
+  // Subtracts (sign -1) or adds (1) the mean as it stands at the token's place in its frame.
+  void shift(float* row, const TokenPlace* place, float sign) const;
+
+  int head_dim_;
+  std::vector<float> means_;              // [turned by 0, 1, ..., head_dim]; values have the first row only
+  std::vector<float> forward_, inverse_;  // matrices [head_dim, coded] and [coded, head_dim], padded
+  std::shared_ptr<const RowCode> code_;
+  std::shared_ptr<const RopeTurn> turn_;
+};
+
+}  // namespace veloxquant

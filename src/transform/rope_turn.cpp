@@ -1,0 +1,83 @@
+#include "transform/rope_turn.hpp"
+
+#include <cmath>
+#include <complex>
+
+namespace veloxquant {
+namespace {
+
+using Complex = std::complex<double>;
+
+// The average of exp(i t angle) over t = 0 .. frame - 1 (a geometric sum).
+Complex average_phase(double angle, std::int64_t frame) {
+  const double half = angle / 2, sine = std::sin(half), count = static_cast<double>(frame);
+  if (std::fabs(sine) < 1e-14) return 1;
+  return std::polar(std::sin(count * half) / (count * sine), (count - 1) * half);
+}
+
+}  // namespace
+
+RopeTurn::RopeTurn(const RopeConfig& rope, int head_dim) : head_dim_(head_dim) {
+  const std::vector<float> frequencies = rope.inverse_frequencies();
+  const int half = rope.rotary_dim / 2;
+  const bool split = rope.pairing == RopeConfig::Pairing::half_split;
+  for (int i = 0; i < half; ++i) {
+    const float frequency = frequencies[static_cast<std::size_t>(i)];
+    pairs_.push_back(split ? Pair{i, i + half, frequency} : Pair{2 * i, 2 * i + 1, frequency});
+  }
+  for (int c = rope.rotary_dim; c < head_dim; c += 2) pairs_.push_back({c, c + 1, 0.0f});
+}
+
+TurnAngles RopeTurn::angles(std::int64_t position) const {
+  TurnAngles result;
+  for (const Pair& pair : pairs_) {
+    const auto angle = static_cast<double>(static_cast<float>(position) * pair.frequency);
+    result.cosines.push_back(static_cast<float>(std::cos(angle)));
+    result.sines.push_back(static_cast<float>(std::sin(angle)));
+  }
+  return result;
+}
+
+void RopeTurn::forwards(const TurnAngles& angles, const float* x, float* out) const noexcept {
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i],
+                sine = angles.sines[i];
+    out[pairs_[i].first] = a * cosine - b * sine;
+    out[pairs_[i].second] = b * cosine + a * sine;
+  }
+}
+
+void RopeTurn::back(const TurnAngles& angles, const float* x, float* out) const noexcept {
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i],
+                sine = angles.sines[i];
+    out[pairs_[i].first] = a * cosine + b * sine;
+    out[pairs_[i].second] = b * cosine - a * sine;
+  }
+}
+
+// With a pair as a complex number, a 2x2 block B maps z to u z + v conj(z); turning it from both sides
+// multiplies u by the phase of the difference of the angles and v by that of their sum.
+std::vector<double> RopeTurn::average(std::span<const double> a, std::int64_t frame) const {
+  std::vector<double> result(a.size());
+  const auto at = [this](int row, int column) {
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(head_dim_) +
+           static_cast<std::size_t>(column);
+  };
+  for (const Pair& f : pairs_) {
+    for (const Pair& g : pairs_) {
+      const double b11 = a[at(f.first, g.first)], b12 = a[at(f.first, g.second)];
+      const double b21 = a[at(f.second, g.first)], b22 = a[at(f.second, g.second)];
+      const double of_f = static_cast<double>(f.frequency), of_g = static_cast<double>(g.frequency);
+      const Complex u = 0.5 * Complex(b11 + b22, b21 - b12) * average_phase(of_f - of_g, frame);
+      const Complex v = 0.5 * Complex(b11 - b22, b21 + b12) * average_phase(of_f + of_g, frame);
+      result[at(f.first, g.first)] = u.real() + v.real();
+      result[at(f.second, g.second)] = u.real() - v.real();
+      result[at(f.second, g.first)] = u.imag() + v.imag();
+      result[at(f.first, g.second)] = v.imag() - u.imag();
+    }
+  }
+  return result;
+}
+
+}  // namespace veloxquant

@@ -1,0 +1,80 @@
+#include "calibration/spectral_fit.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <veloxquant/calibration/moments.hpp>
+
+#include "calibration/samples.hpp"
+#include "linalg/symmetric.hpp"
+
+namespace veloxquant {
+namespace {
+
+constexpr int kDim = 16;
+constexpr std::size_t kSize = kDim;
+
+std::vector<double> covariance_of(const std::vector<float>& rows) {
+  Moments moments(kDim);
+  moments.add(rows.data(), rows.size() / kSize);
+  return moments.covariance();
+}
+
+// a b^T of float matrices.
+std::vector<double> outer(const std::vector<float>& a, const std::vector<float>& b) {
+  std::vector<double> result(kSize * kSize);
+  for (std::size_t i = 0; i < kSize; ++i) {
+    for (std::size_t j = 0; j < kSize; ++j) {
+      for (std::size_t k = 0; k < kSize; ++k) {
+        result[i * kSize + j] +=
+            static_cast<double>(a[i * kSize + k]) * static_cast<double>(b[j * kSize + k]);
+      }
+    }
+  }
+  return result;
+}
+
+TEST(SpectralFit, WhitensInTheMetricAndComesBack) {
+  const auto covariance = covariance_of(testing::correlated_rows(4000, kDim, 1));
+  const auto metric = covariance_of(testing::correlated_rows(4000, kDim, 2));
+  const SpectralFit fit = fit_spectral(covariance, metric, kDim, 0);
+  EXPECT_TRUE(std::is_sorted(fit.lambda.rbegin(), fit.lambda.rend()));
+
+  // z = F r: rows of the inverse are a dual basis of rows of F.
+  const auto identity = outer(fit.forward, fit.inverse);
+  for (std::size_t i = 0; i < identity.size(); ++i)
+    EXPECT_NEAR(identity[i], i % (kSize + 1) == 0 ? 1 : 0, 2e-3) << i;
+
+  // The covariance of z is diag(lambda).
+  const std::vector<double> forward(fit.forward.begin(), fit.forward.end());
+  const auto product = multiply(forward, covariance, kDim);
+  const std::vector<float> rows(product.begin(), product.end());
+  const auto of_z = outer(rows, fit.forward);
+  for (std::size_t i = 0; i < of_z.size(); ++i) {
+    const double wanted = i % (kSize + 1) == 0 ? static_cast<double>(fit.lambda[i / (kSize + 1)]) : 0;
+    EXPECT_NEAR(of_z[i], wanted, 2e-3 * static_cast<double>(fit.lambda[0])) << i;
+  }
+
+  // The metric sees an error of one coordinate as its square: inverse M inverse^T = I.
+  const std::vector<double> inverse(fit.inverse.begin(), fit.inverse.end());
+  const auto weighed = multiply(inverse, metric, kDim);
+  const auto of_errors = outer({weighed.begin(), weighed.end()}, fit.inverse);
+  for (std::size_t i = 0; i < of_errors.size(); ++i) {
+    EXPECT_NEAR(of_errors[i], i % (kSize + 1) == 0 ? 1 : 0, 2e-3) << i;
+  }
+}
+
+TEST(SymmetricEigen, IsDescendingAndSignsAreFixed) {
+  const auto a = covariance_of(testing::correlated_rows(500, kDim, 3));
+  const SymmetricEigen eigen = symmetric_eigen(a, kDim);
+  EXPECT_TRUE(std::is_sorted(eigen.values.rbegin(), eigen.values.rend()));
+  for (std::size_t c = 0; c < kSize; ++c) {
+    const auto row = eigen.vectors.begin() + static_cast<std::ptrdiff_t>(c * kSize);
+    const auto [low, high] = std::minmax_element(row, row + kDim);
+    EXPECT_GE(*high, -*low);
+  }
+}
+
+}  // namespace
+}  // namespace veloxquant

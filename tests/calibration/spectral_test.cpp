@@ -1,0 +1,189 @@
+// The method `spectral` on artifacts made by hand.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <veloxquant/cache/packed_kv_cache.hpp>
+#include <veloxquant/calibration/moments.hpp>
+#include <veloxquant/core/error.hpp>
+
+#include "calibration/samples.hpp"
+#include "calibration/spectral_artifact.hpp"
+#include "calibration/spectral_fit.hpp"
+#include "transform/rope_turn.hpp"
+
+namespace veloxquant {
+namespace {
+
+constexpr int kDim = 32, kHeads = 2, kTokens = 300;
+
+RopeConfig rope() {
+  RopeConfig config;
+  config.rotary_dim = kDim;
+  return config;
+}
+
+// One layer; every group has its own spectrum, weight and mean. Metric: identity.
+struct Calibrated {
+  std::shared_ptr<const ArtifactStore> store;
+  std::vector<float> keys, values;  // [heads, tokens, dim], keys after RoPE
+};
+
+std::vector<double> identity() {
+  std::vector<double> matrix(kDim * kDim);
+  for (std::size_t c = 0; c < kDim; ++c) matrix[c * (kDim + 1)] = 1;
+  return matrix;
+}
+
+Calibrated calibrate(std::int64_t frame, float offset, const std::string& model = "m") {
+  const RopeTurn turn(rope(), kDim);
+  Calibrated made;
+  ArtifactStore store;
+  write_settings({.model = model,
+                  .layers = 1,
+                  .kv_heads = kHeads,
+                  .head_dim = kDim,
+                  .frame = frame,
+                  .code = RunCode::trellis,
+                  .gain = true,
+                  .target_bits = 3},
+                 store);
+  for (const Role role : {Role::keys, Role::values}) {
+    std::vector<float> mean, basis, inverse, lambda;
+    for (std::uint32_t h = 0; h < kHeads; ++h) {
+      std::vector<float> rows =
+          testing::correlated_rows(kTokens, kDim, 10 * h + (role == Role::keys ? 1 : 2), offset);
+      Moments moments(kDim);
+      moments.add(rows.data(), kTokens);
+      auto covariance = moments.covariance();
+      if (role == Role::keys) covariance = turn.average(covariance, frame == 0 ? kTokens : frame);
+      const SpectralFit fit = fit_spectral(covariance, identity(), kDim);
+      mean.insert(mean.end(), moments.mean().begin(), moments.mean().end());
+      basis.insert(basis.end(), fit.forward.begin(), fit.forward.end());
+      inverse.insert(inverse.end(), fit.inverse.begin(), fit.inverse.end());
+      lambda.insert(lambda.end(), fit.lambda.begin(), fit.lambda.end());
+      for (std::int64_t t = 0; role == Role::keys && t < kTokens; ++t) {
+        turn.forwards(turn.angles(t), rows.data() + t * kDim, rows.data() + t * kDim);
+      }
+      auto& all = role == Role::keys ? made.keys : made.values;
+      all.insert(all.end(), rows.begin(), rows.end());
+    }
+    const auto put = [&](const char* what, const std::vector<float>& data, Shape shape) {
+      store.put(spectral_tensor(0, role, what), Tensor::copy_of<float>(data, std::move(shape)));
+    };
+    put("mean", mean, {kHeads, kDim});
+    put("basis", basis, {kHeads, kDim, kDim});
+    put("inverse", inverse, {kHeads, kDim, kDim});
+    put("lambda", lambda, {kHeads, kDim});
+    put("weight", {1.0f, 4.0f}, {kHeads});
+  }
+  made.store = std::make_shared<const ArtifactStore>(std::move(store));
+  return made;
+}
+
+std::shared_ptr<const KVCacheConfig> config_for(const std::string& keys, const std::string& values,
+                                                std::int64_t sinks = 0) {
+  KVCacheOptions options;
+  options.kv_heads = kHeads;
+  options.head_dim = kDim;
+  options.keys = MethodSpec::parse(keys);
+  options.values = MethodSpec::parse(values);
+  options.sinks = sinks;
+  options.rope = rope();
+  options.model = "m";
+  return std::make_shared<const KVCacheConfig>(options);
+}
+
+// Relative squared error of what a cache gives back, around the mean of the rows.
+double cache_error(const Tensor& back, const std::vector<float>& rows) {
+  const Tensor whole = back.contiguous();
+  double error = 0, energy = 0;
+  Moments moments(kDim);
+  moments.add(rows.data(), rows.size() / kDim);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto x = static_cast<double>(rows[i]), y = static_cast<double>(whole.data<const float>()[i]);
+    error += (x - y) * (x - y);
+    energy += (x - moments.mean()[i % kDim]) * (x - moments.mean()[i % kDim]);
+  }
+  return error / energy;
+}
+
+std::pair<double, double> errors(const Calibrated& made, const std::string& method, std::int64_t pieces = 1) {
+  const auto caches = make_caches(config_for(method, method), made.store, std::make_shared<ThreadPool>(1));
+  const Tensor keys = Tensor::copy_of<float>(made.keys, {1, kHeads, kTokens, kDim});
+  const Tensor values = Tensor::copy_of<float>(made.values, {1, kHeads, kTokens, kDim});
+  for (std::int64_t i = 0; i < pieces; ++i) {
+    const std::int64_t from = kTokens * i / pieces, to = kTokens * (i + 1) / pieces;
+    caches[0]->append(keys.slice(2, from, to), values.slice(2, from, to));
+  }
+  const auto [k, v] = caches[0]->state();
+  return {cache_error(k, made.keys), cache_error(v, made.values)};
+}
+
+TEST(Spectral, ErrorFallsWithTheBudgetForEveryFrame) {
+  for (const std::int64_t frame : {0, 1, 16, 64}) {
+    const Calibrated made = calibrate(frame, 0);
+    double last = 1;
+    for (const char* method : {"spectral:1", "spectral:2", "spectral:3", "spectral:4.5"}) {
+      const auto [keys, values] = errors(made, method);
+      EXPECT_LT(keys + values, last) << frame << " " << method;
+      last = keys + values;
+    }
+    EXPECT_LT(last, 0.05) << frame;
+  }
+}
+
+TEST(Spectral, AConstantOffsetCostsNothing) {
+  for (const std::int64_t frame : {1, 64}) {
+    const auto [keys, values] = errors(calibrate(frame, 0), "spectral:2");
+    const auto [far_keys, far_values] = errors(calibrate(frame, 30), "spectral:2");
+    EXPECT_NEAR(far_values, values, 0.1 * values + 1e-4);
+    // The mean is taken out before the rotation; around the mean after it, energies differ.
+    EXPECT_LT(far_keys, keys * 1.1 + 1e-4);
+  }
+}
+
+TEST(Spectral, PiecesOfAnySizeGiveTheSameCache) {
+  const Calibrated made = calibrate(64, 1);
+  EXPECT_EQ(errors(made, "spectral:2"), errors(made, "spectral:2", 7));
+}
+
+TEST(Spectral, SpendsTheBudgetOverAllGroupsAndNeverMore) {
+  const Calibrated made = calibrate(64, 0);
+  for (const double target : {1.0, 1.5, 2.0, 3.25}) {
+    const std::string method = "spectral:" + std::to_string(target);
+    const auto layers = make_layer_methods(*config_for(method, method), made.store);
+    std::size_t bytes = 0;
+    for (int h = 0; h < kHeads; ++h) {
+      bytes += layers[0].keys->code_bytes(h) + layers[0].keys->scale_bytes(h);
+      bytes += layers[0].values->code_bytes(h) + layers[0].values->scale_bytes(h);
+    }
+    const double bits = 8.0 * static_cast<double>(bytes) / (2 * kHeads * kDim);
+    EXPECT_LE(bits, target);
+    EXPECT_GT(bits, target - 0.2);  // 128 elements: a block of 16 is an eighth of a bit
+  }
+}
+
+TEST(Spectral, SaysWhatItLacks) {
+  const Calibrated made = calibrate(64, 0);
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2")), ArtifactError);
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:99", "spectral:99"), made.store), ConfigError);
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:two", "spectral:two"), made.store), ConfigError);
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"), calibrate(64, 0, "other").store),
+               ArtifactError);
+  ArtifactStore foreign = *made.store;
+  foreign.set_fact("method", "vecinfer");
+  EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"),
+                                  std::make_shared<const ArtifactStore>(foreign)),
+               ArtifactError);
+}
+
+TEST(Spectral, NameOfTheBudgetTravels) {
+  EXPECT_EQ(MethodSpec::parse("spectral:1.5").to_string(), "spectral:1.5");
+  EXPECT_EQ(MethodSpec::parse("spectral").to_string(), "spectral");
+  const auto config = config_for("spectral:1.5", "spectral:1.5");
+  EXPECT_EQ(KVCacheConfig::from_json(config->to_json()).options().keys.to_string(), "spectral:1.5");
+}
+
+}  // namespace
+}  // namespace veloxquant
