@@ -22,13 +22,14 @@ std::size_t next_piece(std::size_t index) noexcept {
 
 }  // namespace
 
-// Behind the pages, which are multiples of 64 bytes; the counts of references follow.
+// The counts of references follow.
 struct PageList::Piece {
   std::byte* memory;
   std::uint64_t first;  // page of the row
   Count pages;
   Count live;  // pages that are in a list
 
+  static std::size_t nbytes(Count pages) noexcept { return sizeof(Piece) + pages * sizeof(Count); }
   Count* counts() noexcept { return reinterpret_cast<Count*>(this + 1); }
 };
 
@@ -37,7 +38,7 @@ std::atomic_ref<std::uint32_t> PageList::references(const Slot& slot) noexcept {
 }
 
 std::size_t PageList::piece_bytes(std::uint32_t pages) const noexcept {
-  return pages * (blocks_bytes_ + sizeof(Count)) + sizeof(Piece);
+  return (pages * blocks_bytes_ + kSystemPage - 1) / kSystemPage * kSystemPage;
 }
 
 PageList::PageList(const PageList& other) : blocks_bytes_(other.blocks_bytes_) {
@@ -62,7 +63,7 @@ std::size_t PageList::nbytes() const noexcept {
   std::size_t bytes = held_by(pages_) + held_by(slots_);
   const Piece* last = nullptr;  // the pages of a piece stand together
   for (const Slot& slot : slots_) {
-    if (slot.piece != last) bytes += piece_bytes(slot.piece->pages);
+    if (slot.piece != last) bytes += piece_bytes(slot.piece->pages) + Piece::nbytes(slot.piece->pages);
     last = slot.piece;
   }
   return bytes;
@@ -70,8 +71,15 @@ std::size_t PageList::nbytes() const noexcept {
 
 PageList::Slot PageList::new_piece(std::size_t first, std::size_t pages) {
   const auto count = static_cast<Count>(pages);
-  std::byte* memory = take_memory(piece_bytes(count));
-  auto* piece = ::new (memory + pages * blocks_bytes_) Piece{memory, first, count, 1};
+  std::byte* notes = take_memory(Piece::nbytes(count));
+  std::byte* memory = nullptr;
+  try {
+    memory = take_memory(piece_bytes(count));
+  } catch (...) {
+    give_memory(notes, Piece::nbytes(count));
+    throw;
+  }
+  auto* piece = ::new (notes) Piece{memory, first, count, 1};
   std::memset(piece->counts(), 0, pages * sizeof(Count));
   piece->counts()[0] = 1;
   return {piece, 0};
@@ -128,6 +136,7 @@ void PageList::release(const Slot& slot) noexcept {
   Piece* piece = slot.piece;
   if (std::atomic_ref<Count>(piece->live).fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   give_memory(piece->memory, piece_bytes(piece->pages));
+  give_memory(reinterpret_cast<std::byte*>(piece), Piece::nbytes(piece->pages));
 }
 
 }  // namespace veloxquant

@@ -3,12 +3,12 @@
 // Page p holds tokens 64 p .. 64 p + 63 of all KV heads: the block of head 0, of head 1, and so on. Copying the list
 // shares the pages; whoever wants to write to a page that is shared makes a copy of it first.
 //
-// Pages are cut from pieces of memory, because every aligned piece costs the system's allocator some hundred bytes more
-// than was asked for, which is a lot beside a page of 1-bit codes. Pieces begin at the pages 0, 1, 2, 4, 8, 16, 32, 48,
-// 64 ..., so that little lies idle in short rows and nothing in a row of 1,024 n tokens; a copied page has a piece of
-// its own. The unused pages of a piece count as held.
+// Pages are cut from pieces of memory, whole pages of the system, because every piece from malloc costs it some hundred
+// bytes more than was asked for, which is a lot beside a page of 1-bit codes. Pieces begin at the pages 0, 1, 2, 4, 8,
+// 16, 32, 48, 64 ..., so that little lies idle in short rows and next to nothing in a row of 1,024 n tokens; a copied
+// page has a piece of its own. All of a piece counts as held.
 //
-//     a piece:   [page first][page first + 1] ... [Piece, one reference count a page]
+//     a piece:   [page first][page first + 1] ... [up to a multiple of 4096], and apart from it its reference counts
 #pragma once
 
 #include <atomic>

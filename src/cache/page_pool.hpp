@@ -11,6 +11,9 @@
 
 namespace veloxquant {
 
+// Of the system's memory; larger ones are multiples of it.
+inline constexpr std::size_t kSystemPage = 4096;
+
 // 64-byte-aligned memory of exactly `bytes` bytes; throws std::bad_alloc.
 std::byte* take_memory(std::size_t bytes);
 void give_memory(std::byte* memory, std::size_t bytes) noexcept;

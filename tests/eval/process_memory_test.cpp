@@ -62,10 +62,9 @@ TEST_P(ProcessMemory, GrowsByWhatTheCachesReport) {
   RecordProperty("ratio", std::to_string(ratio));
 }
 
-// Pages below about 12 KB are not among them: malloc loses 100 to 200 bytes for each aligned page, which is
-// more than two in a hundred there. tools/verify.py measures those and says so.
 INSTANTIATE_TEST_SUITE_P(Methods, ProcessMemory,
-                         testing::Values("fp16", "q8_0", "affine:4", "turboquant_mse:4"),
+                         testing::Values("fp16", "q8_0", "affine:4", "turboquant_mse:4", "turboquant_mse:2",
+                                         "trellis:2", "trellis:1"),
                          [](const auto& param) {
                            std::string name = param.param;
                            for (char& c : name) c = c == ':' ? '_' : c;
