@@ -96,10 +96,10 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   return input;
 }
 
-// The pages that an append writes to, in one row. A last page that is partly filled, in row order and not shared is
-// written in place, behind what is read; every other page is in `fresh` until it is published. A page that is full
-// then is packed where it is if it is fresh; of one in place, which may be read until then, the packed blocks wait in
-// `filled`.
+// The pages that an append writes to, in one row. A last page that is partly filled, in row order and not
+// shared is written in place, behind what is read; every other page is in `fresh` until it is published. A
+// page that is full then is packed where it is if it is fresh; of one in place, which may be read until then,
+// the packed blocks wait in `filled`.
 struct StagedPages {
   std::size_t begin;                   // index in the row's list of targets[0]
   std::vector<std::uint8_t*> targets;  // of pages begin, begin + 1, ... of the row
