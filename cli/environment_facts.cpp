@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <veloxquant/attention/arithmetic.hpp>
 
 #include "machine_facts.hpp"
 
@@ -13,6 +14,7 @@ nlohmann::ordered_json environment_facts(int threads) {
   const MachineFacts machine = machine_facts();
   return {{"cpu", machine.cpu},
           {"cpu_level", machine.level},
+          {"attention", to_string(attention_arithmetic())},
           {"processors", machine.processors},
           {"threads", threads},
           {"memory_bytes", machine.memory_bytes},

@@ -10,25 +10,25 @@
 namespace veloxquant {
 namespace {
 
-Arithmetic from_environment() {
+AttentionArithmetic from_environment() {
   const char* name = std::getenv("VELOXQUANT_ARITHMETIC");
-  if (name == nullptr || *name == '\0' || std::string_view(name) == "fast") return Arithmetic::fast;
-  if (std::string_view(name) == "precise") return Arithmetic::precise;
+  if (name == nullptr || *name == '\0' || std::string_view(name) == "fast") return AttentionArithmetic::fast;
+  if (std::string_view(name) == "precise") return AttentionArithmetic::precise;
   throw ConfigError("arithmetic",
                     fmt::format("VELOXQUANT_ARITHMETIC is '{}', must be fast or precise", name));
 }
 
-std::atomic<Arithmetic>& in_use() {
-  static std::atomic<Arithmetic> value{from_environment()};
+std::atomic<AttentionArithmetic>& in_use() {
+  static std::atomic<AttentionArithmetic> value{from_environment()};
   return value;
 }
 
 }  // namespace
 
-const char* to_string(Arithmetic arithmetic) noexcept {
-  return arithmetic == Arithmetic::fast ? "fast" : "precise";
+const char* to_string(AttentionArithmetic arithmetic) noexcept {
+  return arithmetic == AttentionArithmetic::fast ? "fast" : "precise";
 }
-Arithmetic arithmetic() { return in_use().load(std::memory_order_relaxed); }
-void set_arithmetic(Arithmetic arithmetic) { in_use().store(arithmetic, std::memory_order_relaxed); }
+AttentionArithmetic attention_arithmetic() { return in_use().load(std::memory_order_relaxed); }
+void set_attention_arithmetic(AttentionArithmetic arithmetic) { in_use().store(arithmetic, std::memory_order_relaxed); }
 
 }  // namespace veloxquant

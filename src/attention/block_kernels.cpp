@@ -22,8 +22,8 @@ Level level_in_use() {
 
 }  // namespace
 
-KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
-  if (arithmetic == Arithmetic::precise) return {};
+KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
+  if (arithmetic == AttentionArithmetic::precise) return {};
   const bool avx512 = level_in_use() == Level::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
@@ -40,8 +40,8 @@ KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
   }
 }
 
-ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic) {
-  if (arithmetic == Arithmetic::precise) return {};
+ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
+  if (arithmetic == AttentionArithmetic::precise) return {};
   const bool avx512 = level_in_use() == Level::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:

@@ -76,7 +76,7 @@ struct ValueKernel {
 };
 
 // The kernel of a code at the CPU level in use, with null functions where there is none.
-KeyKernel find_key_kernel(const CodeSpec& spec, Arithmetic arithmetic);
-ValueKernel find_value_kernel(const CodeSpec& spec, Arithmetic arithmetic);
+KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic);
+ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic);
 
 }  // namespace veloxquant

@@ -74,7 +74,7 @@ std::vector<std::uint16_t> joined_order(const RunKernels<ValueKernel>& runs) {
 
 }  // namespace
 
-KeyKernel mixed_keys(const CodeSpec& spec, Arithmetic arithmetic) {
+KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<KeyKernel> runs;
   std::size_t codes = 0, first = 0, prepared = 0;
   for (const CodeRun& run : spec.runs) {
@@ -94,7 +94,7 @@ KeyKernel mixed_keys(const CodeSpec& spec, Arithmetic arithmetic) {
           .tables = std::make_shared<const RunKernels<KeyKernel>>(std::move(runs))};
 }
 
-ValueKernel mixed_values(const CodeSpec& spec, Arithmetic arithmetic) {
+ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<ValueKernel> runs;
   std::size_t codes = 0, first = 0;
   for (const CodeRun& run : spec.runs) {

@@ -7,7 +7,7 @@
 namespace veloxquant {
 
 // Without functions where a run has no kernel, or (values) where runs want weights of different forms.
-KeyKernel mixed_keys(const CodeSpec& spec, Arithmetic arithmetic);
-ValueKernel mixed_values(const CodeSpec& spec, Arithmetic arithmetic);
+KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic);
+ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic);
 
 }  // namespace veloxquant

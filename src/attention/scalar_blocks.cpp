@@ -10,11 +10,11 @@
 
 namespace veloxquant {
 
-ScalarTable round_table(const CodeSpec& spec) {
+RoundedTable round_table(const CodeSpec& spec) {
   const std::vector<float>& table = *spec.table;
   float largest = 0;
   for (const float value : table) largest = std::max(largest, std::abs(value));
-  ScalarTable best{};
+  RoundedTable best{};
   double least = std::numeric_limits<double>::infinity();
   for (int top = 127; top >= 96 && largest > 0; --top) {
     const float step = largest / static_cast<float>(top);
@@ -36,9 +36,9 @@ ScalarTable round_table(const CodeSpec& spec) {
 
 void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
   auto& to = *reinterpret_cast<PreparedRows*>(prepared);
-  const auto* table = static_cast<const ScalarTable*>(self.tables.get());
+  const auto* table = static_cast<const RoundedTable*>(self.tables.get());
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
-             width = static_cast<std::size_t>(kernel_width(rows));
+             width = static_cast<std::size_t>(kernel_row_width(rows));
   std::memset(to.bytes, 0, dims * width);
   for (std::size_t r = 0; r < kKernelRows; ++r) {
     to.step[r] = 0;
@@ -67,7 +67,7 @@ KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
           .scores = scores,
           .spec = spec,
           .prepared_bytes = sizeof(PreparedRows),
-          .tables = std::make_shared<const ScalarTable>(round_table(spec))};
+          .tables = std::make_shared<const RoundedTable>(round_table(spec))};
 }
 
 ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add) {
@@ -75,7 +75,7 @@ ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add) {
   return {.add = add,
           .form = WeightForm::u8,
           .spec = spec,
-          .tables = std::make_shared<const ScalarTable>(round_table(spec))};
+          .tables = std::make_shared<const RoundedTable>(round_table(spec))};
 }
 
 }  // namespace veloxquant

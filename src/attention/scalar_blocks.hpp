@@ -5,18 +5,19 @@
 #include <cstdint>
 
 #include "attention/block_kernels.hpp"
+#include "attention/block_rows.hpp"
 
 namespace veloxquant {
 
 // The table of a scalar code of up to 4 bits as signed bytes, value = step * byte; every 16 entries the same,
 // so that bits beyond a field do not matter to a look-up.
-struct alignas(64) ScalarTable {
+struct alignas(64) RoundedTable {
   std::int8_t values[64];
   float step;
 };
 
 // Rounds the table with the step, of those that use at least 3/4 of the bytes' range, that loses the least.
-ScalarTable round_table(const CodeSpec& spec);
+RoundedTable round_table(const CodeSpec& spec);
 
 // Queries as signed bytes. The four bytes of a quad of dimensions stand together, those of all rows side by
 // side.
@@ -27,9 +28,6 @@ struct alignas(64) PreparedRows {
 
   static constexpr int kMaxHeadDim = 512;
 };
-
-// Rows that the kernels are made for; a call with fewer rows carries zero rows along.
-constexpr int kernel_width(int rows) noexcept { return rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8; }
 
 void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
 

@@ -23,7 +23,7 @@ namespace {
 
 // Sums of `Groups` token groups from `first` on.
 template <int Bits, int Rows, int Groups, int First>
-inline void score_groups(const ScalarTable& table, const PreparedRows& query, int head_dim,
+inline void score_groups(const RoundedTable& table, const PreparedRows& query, int head_dim,
                          const std::uint8_t* block, const std::uint8_t* ahead, int rows, float* scores) {
   const __m512i biased = _mm512_xor_si512(_mm512_load_si512(table.values), _mm512_set1_epi8(-128));
   __m512i sums[Rows][Groups];
@@ -70,7 +70,7 @@ inline void score_groups(const ScalarTable& table, const PreparedRows& query, in
 template <int Bits, int Rows>
 void score_rows(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                 const std::uint8_t* ahead, int first_group, int groups, float* scores) {
-  const auto& table = *static_cast<const ScalarTable*>(self.tables.get());
+  const auto& table = *static_cast<const RoundedTable*>(self.tables.get());
   const auto& query = *reinterpret_cast<const PreparedRows*>(prepared);
   const int dims = self.spec.head_dim;
   if (groups == 4) {
@@ -103,7 +103,7 @@ void score_rows(const KeyKernel& self, const std::byte* prepared, int rows, cons
 template <int Bits>
 void score_block(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                  const std::uint8_t* ahead, int first_group, int groups, float* scores) {
-  switch (kernel_width(rows)) {
+  switch (kernel_row_width(rows)) {
     case 1:
       return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
     case 2:
@@ -117,7 +117,7 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
 
 // Units of 16 dimensions [0, Units) of a block: all token quads.
 template <int Bits, int Rows, int Units>
-inline void add_units(const ScalarTable& table, const BlockWeights& weights, int rows,
+inline void add_units(const RoundedTable& table, const BlockWeights& weights, int rows,
                       const std::uint8_t* block, const std::uint8_t* ahead, std::size_t stride, float* sums) {
   const __m512i values = _mm512_load_si512(table.values);
   constexpr std::size_t kUnit = 128 * Bits;
@@ -165,7 +165,7 @@ inline void add_units(const ScalarTable& table, const BlockWeights& weights, int
 template <int Bits, int Rows>
 void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
               const std::uint8_t* ahead, float* sums) {
-  const auto& table = *static_cast<const ScalarTable*>(self.tables.get());
+  const auto& table = *static_cast<const RoundedTable*>(self.tables.get());
   const std::size_t stride = sum_stride(self);
   constexpr int kUnits = Rows == 8 ? 2 : 4;
   constexpr std::size_t kUnit = 128 * Bits;
@@ -185,7 +185,7 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
 template <int Bits>
 void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
                const std::uint8_t* ahead, float* sums) {
-  switch (kernel_width(rows)) {
+  switch (kernel_row_width(rows)) {
     case 1:
       return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
     case 2:

@@ -114,8 +114,8 @@ class Attention {
         group_(static_cast<int>(queries_.dim(1)) / cache.options().kv_heads),
         keys_(*cache.methods.keys),
         values_(*cache.methods.values),
-        key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), arithmetic()) : KeyKernel{}),
-        value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), arithmetic())
+        key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), attention_arithmetic()) : KeyKernel{}),
+        value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), attention_arithmetic())
                                                 : ValueKernel{}),
         exact_(tile_decoder(
             CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),

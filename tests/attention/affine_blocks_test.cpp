@@ -33,7 +33,7 @@ std::vector<GroupCode> group_codes(int head_dim) {
 }
 
 bool has_kernels() {
-  return find_key_kernel(make_integer_code(8, 128)->spec(), Arithmetic::fast).scores != nullptr;
+  return find_key_kernel(make_integer_code(8, 128)->spec(), AttentionArithmetic::fast).scores != nullptr;
 }
 
 // 15-bit queries and weights: 2^-15 / sqrt(3) of the largest, against a typical size.
@@ -61,7 +61,7 @@ TEST(AffineBlocks, ScoresFollowTheDefinition) {
   for (const int dims : {32, 64, 128, 256}) {
     for (const auto& [code, name] : group_codes(dims)) {
       CodedSide side(*code, Role::keys, 1, random);
-      const KeyKernel kernel = find_key_kernel(side.spec, Arithmetic::fast);
+      const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
       ASSERT_NE(kernel.scores, nullptr) << name;
       for (const int rows : {1, 2, 3, 4, 7, 8}) {
         std::vector<float> queries(static_cast<std::size_t>(rows * dims));
@@ -100,7 +100,7 @@ TEST(AffineBlocks, SumsFollowTheDefinition) {
   for (const int dims : {32, 64, 128, 256}) {
     for (const auto& [code, name] : group_codes(dims)) {
       CodedSide side(*code, Role::values, 1, random);
-      const ValueKernel kernel = find_value_kernel(side.spec, Arithmetic::fast);
+      const ValueKernel kernel = find_value_kernel(side.spec, AttentionArithmetic::fast);
       ASSERT_NE(kernel.add, nullptr) << name;
       ASSERT_EQ(kernel.form, WeightForm::f32);
       std::vector<std::vector<float>> decoded;

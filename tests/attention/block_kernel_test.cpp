@@ -112,8 +112,8 @@ struct Shape {
 double error_share(const Shape& s, std::mt19937& random) {
   const auto keys = make_scalar_code(s.key_bits, s.head_dim, ScaleMode::matched);
   const auto values = make_scalar_code(s.value_bits, s.head_dim, ScaleMode::matched);
-  const KeyKernel key_kernel = find_key_kernel(keys->spec(), Arithmetic::fast);
-  const ValueKernel value_kernel = find_value_kernel(values->spec(), Arithmetic::fast);
+  const KeyKernel key_kernel = find_key_kernel(keys->spec(), AttentionArithmetic::fast);
+  const ValueKernel value_kernel = find_value_kernel(values->spec(), AttentionArithmetic::fast);
   if (key_kernel.scores == nullptr || value_kernel.add == nullptr) return -1;
   const CodedHistory history(*keys, *values, s.tokens, random);
   const RandomQueries queries(s.rows, s.head_dim, s.tokens, s.visibility, 1, random);

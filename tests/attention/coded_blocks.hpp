@@ -134,7 +134,7 @@ inline double error_share(const RowCode& key_code, const RowCode& value_code, in
   std::vector<float> max(static_cast<std::size_t>(rows)), sum(max), out(queries.size());
   AttendScratch scratch;
   attend_blocks(
-      find_key_kernel(keys.spec, Arithmetic::fast), find_value_kernel(values.spec, Arithmetic::fast),
+      find_key_kernel(keys.spec, AttentionArithmetic::fast), find_value_kernel(values.spec, AttentionArithmetic::fast),
       {.pages = pages.data(), .keys = 0, .values = keys.order->bytes(), .count = blocks, .first = 0}, query,
       {max.data(), sum.data(), out.data()}, scratch);
   std::vector<double> reference(queries.size());

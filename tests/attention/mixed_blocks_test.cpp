@@ -18,7 +18,7 @@ const Plan kTrellisRuns = {
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15}, {CodeKind::scalar, 2, 33}};  // no kernel, row order
 
 bool has_kernels() {
-  return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores !=
+  return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast).scores !=
          nullptr;
 }
 
@@ -40,8 +40,8 @@ TEST(MixedBlocks, PagesGiveBackEveryRow) {
 
 TEST(MixedBlocks, HasNoKernelWhereARunHasNone) {
   const CodeSpec spec = make_mixed_code(kOddRuns, false, false)->spec();
-  EXPECT_EQ(find_key_kernel(spec, Arithmetic::fast).scores, nullptr);
-  EXPECT_EQ(find_value_kernel(spec, Arithmetic::fast).add, nullptr);
+  EXPECT_EQ(find_key_kernel(spec, AttentionArithmetic::fast).scores, nullptr);
+  EXPECT_EQ(find_value_kernel(spec, AttentionArithmetic::fast).add, nullptr);
 }
 
 TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {

@@ -15,7 +15,7 @@ using test::CodedSide;
 constexpr int kHeadDims[] = {64, 96, 128, 256};
 
 bool has_kernels() {
-  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), Arithmetic::fast).scores !=
+  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast).scores !=
          nullptr;
 }
 
@@ -66,7 +66,7 @@ TEST(TrellisBlocks, ScoresFollowTheDefinition) {
     for (int bits = 1; bits <= 4; ++bits) {
       const auto code = make_trellis_code(bits, dims, ScaleMode::one);
       CodedSide side(*code, Role::keys, 1, random);
-      const KeyKernel kernel = find_key_kernel(side.spec, Arithmetic::fast);
+      const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
       ASSERT_EQ(kernel.scores != nullptr, has_word_order(dims, bits, Role::keys));
       if (kernel.scores == nullptr) continue;
       for (int rows = 1; rows <= 8; ++rows) {
@@ -106,7 +106,7 @@ TEST(TrellisBlocks, SumsFollowTheDefinition) {
     for (int bits = 1; bits <= 4; ++bits) {
       const auto code = make_trellis_code(bits, dims, ScaleMode::one);
       CodedSide side(*code, Role::values, 1, random);
-      const ValueKernel kernel = find_value_kernel(side.spec, Arithmetic::fast);
+      const ValueKernel kernel = find_value_kernel(side.spec, AttentionArithmetic::fast);
       ASSERT_EQ(kernel.add != nullptr, has_word_order(dims, bits, Role::values));
       if (kernel.add == nullptr) continue;
       for (int rows = 1; rows <= 8; ++rows) {

@@ -11,16 +11,16 @@ namespace {
 
 class PreciseArithmetic final : public ::testing::Environment {
  public:
-  void SetUp() override { set_arithmetic(Arithmetic::precise); }
+  void SetUp() override { set_attention_arithmetic(AttentionArithmetic::precise); }
 };
 const ::testing::Environment* const kPrecise = ::testing::AddGlobalTestEnvironment(new PreciseArithmetic);
 
 // |fast - precise| / |precise|.
 double difference(const PackedKVCache& cache, const Tensor& queries, const AttentionMask& mask = {}) {
   const Tensor precise = cache.attend(queries, 0, mask);
-  set_arithmetic(Arithmetic::fast);
+  set_attention_arithmetic(AttentionArithmetic::fast);
   const Tensor fast = cache.attend(queries, 0, mask);
-  set_arithmetic(Arithmetic::precise);
+  set_attention_arithmetic(AttentionArithmetic::precise);
   double error = 0, norm = 0;
   for (std::int64_t i = 0; i < fast.numel(); ++i) {
     const auto a = static_cast<double>(fast.data<float>()[i]),
