@@ -11,6 +11,7 @@
 // (models/, eval/) have headers of their own and a library of their own.
 #pragma once
 
+#include <veloxquant/attention/arithmetic.hpp>
 #include <veloxquant/attention/mask.hpp>
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/codebook/lloyd_max.hpp>
