@@ -11,20 +11,14 @@
 namespace veloxquant {
 namespace {
 
-enum class Level : std::uint8_t { other, avx2, avx512 };
-
-Level level_in_use() {
-  const std::string name = cpu_level();
-  if (name == "AVX3_DL") return Level::avx512;
-  if (name == "AVX3" || name == "AVX2") return Level::avx2;
-  return Level::other;
-}
+// Highway's level with VBMI, VBMI2, VNNI and GFNI: the only one with kernels so far.
+bool has_avx512() { return cpu_level() == "AVX3_DL"; }
 
 }  // namespace
 
 KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   if (arithmetic == AttentionArithmetic::precise) return {};
-  const bool avx512 = level_in_use() == Level::avx512;
+  const bool avx512 = has_avx512();
   switch (spec.kind) {
     case CodeKind::scalar:
       return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr);
@@ -42,7 +36,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
 
 ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   if (arithmetic == AttentionArithmetic::precise) return {};
-  const bool avx512 = level_in_use() == Level::avx512;
+  const bool avx512 = has_avx512();
   switch (spec.kind) {
     case CodeKind::scalar:
       return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr);
