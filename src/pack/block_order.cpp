@@ -22,6 +22,7 @@ class RowOrder final : public BlockOrder {
   }
   void unpack(const std::uint8_t* block, int first, int count, std::uint8_t* codes,
               std::uint8_t* scales) const override {
+    if (count == 0) return;  // the buffers of no rows may be null
     if (code_bytes() > 0) {
       std::memcpy(codes, block + static_cast<std::size_t>(first) * code_bytes(),
                   static_cast<std::size_t>(count) * code_bytes());
