@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/attend_run.hpp"
+#include "core/dispatch.hpp"
 
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #define HWY_WANT_AVX3_DL
@@ -104,6 +105,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   const TokenRange seen = visible_to_any(query, 0, query.rows);
   const std::size_t key_scales = kBlockTokens * keys.spec.code_bytes();
   const std::size_t value_scales = kBlockTokens * values.spec.code_bytes();
+  auto* const weigh = VELOX_DISPATCH(weigh_block);
   for (int i = 0; i < blocks.count; ++i) {
     const std::int64_t first = blocks.first + std::int64_t{i} * kBlockTokens;
     if (first + kBlockTokens <= seen.begin || first >= seen.end) continue;
@@ -111,15 +113,14 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     const std::uint8_t* value_block = blocks.pages[i] + blocks.values;
     keys.scores(keys, memory.prepared, query.rows, key_block, section_ahead(blocks, i, blocks.keys), 0, 4,
                 memory.scores);
-    HWY_DYNAMIC_DISPATCH(weigh_block)
-    (softmax, {.scores = memory.scores,
-               .low = memory.low,
-               .high = memory.high,
-               .key_scales = key_block + key_scales,
-               .value_scales = value_block + value_scales,
-               .key_scale = scale_form(keys.spec),
-               .value_scale = scale_form(values.spec),
-               .first = first});
+    weigh(softmax, {.scores = memory.scores,
+                    .low = memory.low,
+                    .high = memory.high,
+                    .key_scales = key_block + key_scales,
+                    .value_scales = value_block + value_scales,
+                    .key_scale = scale_form(keys.spec),
+                    .value_scale = scale_form(values.spec),
+                    .first = first});
     values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
                memory.sums);
   }

@@ -103,16 +103,9 @@ void score_rows(const KeyKernel& self, const std::byte* prepared, int rows, cons
 template <int Bits>
 void score_block(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                  const std::uint8_t* ahead, int first_group, int groups, float* scores) {
-  switch (kernel_row_width(rows)) {
-    case 1:
-      return score_rows<Bits, 1>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 2:
-      return score_rows<Bits, 2>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    case 4:
-      return score_rows<Bits, 4>(self, prepared, rows, block, ahead, first_group, groups, scores);
-    default:
-      return score_rows<Bits, 8>(self, prepared, rows, block, ahead, first_group, groups, scores);
-  }
+  with_row_width(rows, [&]<int Rows>() {
+    score_rows<Bits, Rows>(self, prepared, rows, block, ahead, first_group, groups, scores);
+  });
 }
 
 // Units of 16 dimensions [0, Units) of a block: all token quads.
@@ -185,16 +178,7 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
 template <int Bits>
 void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
                const std::uint8_t* ahead, float* sums) {
-  switch (kernel_row_width(rows)) {
-    case 1:
-      return add_rows<Bits, 1>(self, weights, rows, block, ahead, sums);
-    case 2:
-      return add_rows<Bits, 2>(self, weights, rows, block, ahead, sums);
-    case 4:
-      return add_rows<Bits, 4>(self, weights, rows, block, ahead, sums);
-    default:
-      return add_rows<Bits, 8>(self, weights, rows, block, ahead, sums);
-  }
+  with_row_width(rows, [&]<int Rows>() { add_rows<Bits, Rows>(self, weights, rows, block, ahead, sums); });
 }
 
 }  // namespace

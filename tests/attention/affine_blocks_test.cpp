@@ -57,37 +57,13 @@ TEST(AffineBlocks, PagesGiveBackEveryRow) {
 TEST(AffineBlocks, ScoresFollowTheDefinition) {
   if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
   std::mt19937 random(2);
-  std::normal_distribution<float> normal;
   for (const int dims : {32, 64, 128, 256}) {
     for (const auto& [code, name] : group_codes(dims)) {
       CodedSide side(*code, Role::keys, 1, random);
       const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
       ASSERT_NE(kernel.scores, nullptr) << name;
       for (const int rows : {1, 2, 3, 4, 7, 8}) {
-        std::vector<float> queries(static_cast<std::size_t>(rows * dims));
-        for (float& x : queries) x = normal(random);
-        test::AlignedBytes prepared(kernel.prepared_bytes), scores(8 * 64 * 4);
-        kernel.prepare(kernel, queries.data(), rows, reinterpret_cast<std::byte*>(prepared.data()));
-        auto* got = reinterpret_cast<float*>(scores.data());
-        const auto* ready = reinterpret_cast<const std::byte*>(prepared.data());
-        if (rows % 2 == 0) {
-          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 0, 4, got);
-        } else {
-          kernel.scores(kernel, ready, rows, side.packed.data(), side.packed.data(), 0, 3, got);
-          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 3, 1, got);
-        }
-        double error = 0, size = 0;
-        for (std::size_t t = 0; t < kBlockTokens; ++t) {
-          const std::vector<float> key = side.decoded(t, true);
-          for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-            double sum = 0;
-            for (std::size_t c = 0; c < key.size(); ++c)
-              sum += static_cast<double>(queries[r * key.size() + c]) * static_cast<double>(key[c]);
-            error += std::pow(sum - static_cast<double>(got[r * 64 + t]), 2);
-            size += sum * sum;
-          }
-        }
-        EXPECT_LT(error / size, kSmall) << name << ", " << rows << " rows";
+        EXPECT_LT(test::score_error(side, kernel, rows, random), kSmall) << name << ", " << rows << " rows";
       }
     }
   }

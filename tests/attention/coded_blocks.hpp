@@ -134,7 +134,8 @@ inline double error_share(const RowCode& key_code, const RowCode& value_code, in
   std::vector<float> max(static_cast<std::size_t>(rows)), sum(max), out(queries.size());
   AttendScratch scratch;
   attend_blocks(
-      find_key_kernel(keys.spec, AttentionArithmetic::fast), find_value_kernel(values.spec, AttentionArithmetic::fast),
+      find_key_kernel(keys.spec, AttentionArithmetic::fast),
+      find_value_kernel(values.spec, AttentionArithmetic::fast),
       {.pages = pages.data(), .keys = 0, .values = keys.order->bytes(), .count = blocks, .first = 0}, query,
       {max.data(), sum.data(), out.data()}, scratch);
   std::vector<double> reference(queries.size());
@@ -147,6 +148,37 @@ inline double error_share(const RowCode& key_code, const RowCode& value_code, in
     codes += (reference[i] - exact[i]) * (reference[i] - exact[i]);
   }
   return ours / codes;
+}
+
+// Squared error of a block's scores, relative to their squares, against the definition: random queries, the
+// whole block at once for an even number of rows, in two parts for an odd one.
+inline double score_error(CodedSide& side, const KeyKernel& kernel, int rows, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> queries(static_cast<std::size_t>(rows * side.spec.head_dim));
+  for (float& x : queries) x = normal(random);
+  AlignedBytes prepared(kernel.prepared_bytes), scores(8 * 64 * 4);
+  kernel.prepare(kernel, queries.data(), rows, reinterpret_cast<std::byte*>(prepared.data()));
+  auto* got = reinterpret_cast<float*>(scores.data());
+  const auto* ready = reinterpret_cast<const std::byte*>(prepared.data());
+  const std::uint8_t* block = side.packed.data();
+  if (rows % 2 == 0) {
+    kernel.scores(kernel, ready, rows, block, nullptr, 0, 4, got);
+  } else {
+    kernel.scores(kernel, ready, rows, block, block, 0, 3, got);
+    kernel.scores(kernel, ready, rows, block, nullptr, 3, 1, got);
+  }
+  double error = 0, size = 0;
+  for (std::size_t t = 0; t < kBlockTokens; ++t) {
+    const std::vector<float> key = side.decoded(t, true);
+    for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+      double sum = 0;
+      for (std::size_t c = 0; c < key.size(); ++c)
+        sum += static_cast<double>(queries[r * key.size() + c]) * static_cast<double>(key[c]);
+      error += std::pow(sum - static_cast<double>(got[r * 64 + t]), 2);
+      size += sum * sum;
+    }
+  }
+  return error / size;
 }
 
 }  // namespace veloxquant::test

@@ -15,8 +15,8 @@ using test::CodedSide;
 constexpr int kHeadDims[] = {64, 96, 128, 256};
 
 bool has_kernels() {
-  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast).scores !=
-         nullptr;
+  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast)
+             .scores != nullptr;
 }
 
 TEST(WordOrder, GivesBackEveryRowAndWritesWordsWhereItSays) {
@@ -61,7 +61,6 @@ constexpr double kSmall[] = {0, 4e-4, 4e-4, 4e-4, 4e-4};
 TEST(TrellisBlocks, ScoresFollowTheDefinition) {
   if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
   std::mt19937 random(2);
-  std::normal_distribution<float> normal;
   for (const int dims : kHeadDims) {
     for (int bits = 1; bits <= 4; ++bits) {
       const auto code = make_trellis_code(bits, dims, ScaleMode::one);
@@ -70,30 +69,8 @@ TEST(TrellisBlocks, ScoresFollowTheDefinition) {
       ASSERT_EQ(kernel.scores != nullptr, has_word_order(dims, bits, Role::keys));
       if (kernel.scores == nullptr) continue;
       for (int rows = 1; rows <= 8; ++rows) {
-        std::vector<float> queries(static_cast<std::size_t>(rows * dims));
-        for (float& x : queries) x = normal(random);
-        test::AlignedBytes prepared(kernel.prepared_bytes), scores(8 * 64 * 4);
-        kernel.prepare(kernel, queries.data(), rows, reinterpret_cast<std::byte*>(prepared.data()));
-        auto* got = reinterpret_cast<float*>(scores.data());
-        const auto* ready = reinterpret_cast<const std::byte*>(prepared.data());
-        if (rows % 2 == 0) {
-          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 0, 4, got);
-        } else {
-          kernel.scores(kernel, ready, rows, side.packed.data(), side.packed.data(), 0, 3, got);
-          kernel.scores(kernel, ready, rows, side.packed.data(), nullptr, 3, 1, got);
-        }
-        double error = 0, size = 0;
-        for (std::size_t t = 0; t < kBlockTokens; ++t) {
-          const std::vector<float> key = side.decoded(t, true);
-          for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-            double sum = 0;
-            for (std::size_t c = 0; c < key.size(); ++c)
-              sum += static_cast<double>(queries[r * key.size() + c]) * static_cast<double>(key[c]);
-            error += std::pow(sum - static_cast<double>(got[r * 64 + t]), 2);
-            size += sum * sum;
-          }
-        }
-        EXPECT_LT(error / size, kSmall[bits]) << dims << " dims, " << bits << " bits, " << rows << " rows";
+        EXPECT_LT(test::score_error(side, kernel, rows, random), kSmall[bits])
+            << dims << " dims, " << bits << " bits, " << rows << " rows";
       }
     }
   }
