@@ -6,7 +6,6 @@
 #include <set>
 #include <veloxquant/io/sharded_safetensors.hpp>
 
-
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

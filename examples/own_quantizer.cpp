@@ -14,7 +14,10 @@ class SignQuantizer final : public Quantizer {
   EncodedVector encode(const Tensor& x) const override {
     const std::int64_t d = x.dim(3), rows = x.numel() / d;
     EncodedVector e{Tensor::zeros({x.dim(0), x.dim(1), x.dim(2), d / 8}, DType::u8),
-                    Tensor::zeros({x.dim(0), x.dim(1), x.dim(2), 1}, DType::f32), {}, x.shape(), x.dtype()};
+                    Tensor::zeros({x.dim(0), x.dim(1), x.dim(2), 1}, DType::f32),
+                    {},
+                    x.shape(),
+                    x.dtype()};
     const Tensor in = x.contiguous().to(DType::f32);
     for (std::int64_t i = 0; i < rows * d; ++i) {
       const float v = in.data<float>()[i];
@@ -43,10 +46,12 @@ int main() {
   PackedKVCache cache(std::make_shared<const KVCacheConfig>(options), 0);
 
   Tensor x = Tensor::empty({1, 2, 256, 64}, DType::f32);
-  for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = std::sin(0.1f * static_cast<float>(i * i % 4099));
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    x.data<float>()[i] = std::sin(0.1f * static_cast<float>(i * i % 4099));
   cache.append(x);
   const Tensor out = cache.attend(x.slice(2, 255, 256));
   std::printf("keys by 'sign', values by 'trellis': %lld tokens in %zu bytes, out[0] = %g\n",
-              static_cast<long long>(cache.size()), cache.nbytes(), static_cast<double>(out.data<float>()[0]));
+              static_cast<long long>(cache.size()), cache.nbytes(),
+              static_cast<double>(out.data<float>()[0]));
   return std::isfinite(out.data<float>()[0]) ? 0 : 1;
 }

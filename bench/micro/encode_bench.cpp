@@ -24,24 +24,30 @@ std::vector<float> gaussian_rows() {
 void encode(benchmark::State& state, const std::string& method) {
   MethodSpec spec = MethodSpec::parse(method);
   spec.options.head_dim = kHeadDim;
-  const auto quantizer = as_vector_quantizer(QuantizerFactory::create(spec.method, spec.options), Role::keys, kHeadDim);
+  const auto quantizer =
+      as_vector_quantizer(QuantizerFactory::create(spec.method, spec.options), Role::keys, kHeadDim);
   const std::vector<float> rows = gaussian_rows();
-  std::vector<std::uint8_t> codes(kVectors * quantizer->code_bytes(0)), scales(kVectors * quantizer->scale_bytes(0) + 1);
+  std::vector<std::uint8_t> codes(kVectors * quantizer->code_bytes(0)),
+      scales(kVectors * quantizer->scale_bytes(0) + 1);
   for (auto _ : state) {
     quantizer->encode_rows(rows.data(), kVectors, 0, codes.data(), scales.data());
     benchmark::DoNotOptimize(codes.data());
     benchmark::ClobberMemory();
   }
   state.counters["us_per_vector"] =
-      benchmark::Counter(static_cast<double>(kVectors) * 1e-6, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+      benchmark::Counter(static_cast<double>(kVectors) * 1e-6,
+                         benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
 const bool kRegistered = [] {
-  for (const char* method : {"fp16", "fp8", "q8_0", "q4_0:4:transform=hadamard", "affine:4", "turboquant_mse:2", "turboquant_mse:4",
-                             "turboquant_mse:8", "turboquant_mse:4:transform=haar", "trellis:1", "trellis:2", "trellis:3", "trellis:4"}) {
-    benchmark::RegisterBenchmark((std::string("encode/") + method).c_str(),
-                                 [method](benchmark::State& state) { encode(state, method); })
-        ->Unit(benchmark::kMicrosecond);
+  for (const char* method :
+       {"fp16", "fp8", "q8_0", "q4_0:4:transform=hadamard", "affine:4", "turboquant_mse:2",
+        "turboquant_mse:4", "turboquant_mse:8", "turboquant_mse:4:transform=haar", "trellis:1", "trellis:2",
+        "trellis:3", "trellis:4"}) {
+    benchmark::RegisterBenchmark((std::string("encode/") + method).c_str(), [method](
+                                                                                benchmark::State& state) {
+      encode(state, method);
+    })->Unit(benchmark::kMicrosecond);
   }
   return true;
 }();

@@ -29,6 +29,8 @@ const char* to_string(AttentionArithmetic arithmetic) noexcept {
   return arithmetic == AttentionArithmetic::fast ? "fast" : "precise";
 }
 AttentionArithmetic attention_arithmetic() { return in_use().load(std::memory_order_relaxed); }
-void set_attention_arithmetic(AttentionArithmetic arithmetic) { in_use().store(arithmetic, std::memory_order_relaxed); }
+void set_attention_arithmetic(AttentionArithmetic arithmetic) {
+  in_use().store(arithmetic, std::memory_order_relaxed);
+}
 
 }  // namespace veloxquant

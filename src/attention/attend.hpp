@@ -32,9 +32,10 @@ struct TileDecoder {
   using Function = void (*)(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t* scales,
                             int count, float* tile);
   Function decode = nullptr;
-  CodeSpec spec;                               // empty kind fields when `quantizer` decodes
-  const VectorQuantizer* quantizer = nullptr;  // codes that only their quantizer can read; `decode` is null then
-  int head = 0;                                // for `quantizer`
+  CodeSpec spec;  // empty kind fields when `quantizer` decodes
+  const VectorQuantizer* quantizer =
+      nullptr;   // codes that only their quantizer can read; `decode` is null then
+  int head = 0;  // for `quantizer`
   bool vector_scale = false;
 };
 

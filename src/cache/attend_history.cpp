@@ -114,7 +114,8 @@ class Attention {
         group_(static_cast<int>(queries_.dim(1)) / cache.options().kv_heads),
         keys_(*cache.methods.keys),
         values_(*cache.methods.values),
-        key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), attention_arithmetic()) : KeyKernel{}),
+        key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), attention_arithmetic())
+                                            : KeyKernel{}),
         value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), attention_arithmetic())
                                                 : ValueKernel{}),
         exact_(tile_decoder(

@@ -32,10 +32,11 @@ class RowCode {
 // Decodes one vector of any code from the definition.
 void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x);
 
-std::unique_ptr<RowCode> make_float_code(CodeKind kind, int head_dim);                   // f32 f16 bf16 fp8_e4m3
-std::unique_ptr<RowCode> make_integer_code(int bits, int head_dim);                      // q8_0 (8), q4_0 (4); group 32
-std::unique_ptr<RowCode> make_affine_code(int bits, int group, int head_dim);            // as mlx-lm
-std::unique_ptr<RowCode> make_scalar_code(int bits, int head_dim, ScaleMode scale);      // Lloyd-Max for the sphere
+std::unique_ptr<RowCode> make_float_code(CodeKind kind, int head_dim);         // f32 f16 bf16 fp8_e4m3
+std::unique_ptr<RowCode> make_integer_code(int bits, int head_dim);            // q8_0 (8), q4_0 (4); group 32
+std::unique_ptr<RowCode> make_affine_code(int bits, int group, int head_dim);  // as mlx-lm
+std::unique_ptr<RowCode> make_scalar_code(int bits, int head_dim,
+                                          ScaleMode scale);  // Lloyd-Max for the sphere
 std::unique_ptr<RowCode> make_trellis_code(int bits, int head_dim, ScaleMode scale);
 
 // Consecutive coordinates that get codes of one width.

@@ -23,8 +23,9 @@ bool ArtifactStore::contains(const std::string& name) const { return tensors_.co
 const Tensor& ArtifactStore::get(const std::string& name, const std::string& user) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
-    throw ArtifactError("artifacts", fmt::format("method '{}' needs '{}', which is not among the {} tensors here", user, name,
-                                                 tensors_.size()));
+    throw ArtifactError(
+        "artifacts", fmt::format("method '{}' needs '{}', which is not among the {} tensors here", user, name,
+                                 tensors_.size()));
   }
   return found->second;
 }
@@ -49,8 +50,9 @@ ArtifactStore ArtifactStore::load(const std::filesystem::path& file) {
   store.facts_.erase(kVersionKey);
   const auto schema = store.facts_.find(kSchemaKey);
   if (schema == store.facts_.end() || schema->second != kSchema) {
-    throw ArtifactError("artifacts", fmt::format("{} has the schema '{}', needs '{}'", file.string(),
-                                                 schema == store.facts_.end() ? "none" : schema->second, kSchema));
+    throw ArtifactError("artifacts",
+                        fmt::format("{} has the schema '{}', needs '{}'", file.string(),
+                                    schema == store.facts_.end() ? "none" : schema->second, kSchema));
   }
   store.facts_.erase(schema);
   for (const auto& [name, info] : opened.tensors()) store.put(name, opened.tensor(name));

@@ -25,13 +25,20 @@ T parse_number(const std::string& text, const std::string& what) {
 }
 
 void set_option(QuantizerOptions& o, const std::string& key, const std::string& value) {
-  if (key == "scale") o.scale = scale_mode_from(value);
-  else if (key == "transform") o.transform = value;
-  else if (key == "group") o.group = parse_number<int>(value, "group");
-  else if (key == "seed") o.seed = parse_number<std::uint64_t>(value, "seed");
-  else if (key == "centre" && (value == "true" || value == "false")) o.centre = value == "true";
-  else if (key == "centre") throw ConfigError("method", fmt::format("centre is true or false, not '{}'", value));
-  else o.extra[key] = value;
+  if (key == "scale")
+    o.scale = scale_mode_from(value);
+  else if (key == "transform")
+    o.transform = value;
+  else if (key == "group")
+    o.group = parse_number<int>(value, "group");
+  else if (key == "seed")
+    o.seed = parse_number<std::uint64_t>(value, "seed");
+  else if (key == "centre" && (value == "true" || value == "false"))
+    o.centre = value == "true";
+  else if (key == "centre")
+    throw ConfigError("method", fmt::format("centre is true or false, not '{}'", value));
+  else
+    o.extra[key] = value;
 }
 
 template <class T>
@@ -45,7 +52,8 @@ std::vector<float> RopeConfig::inverse_frequencies() const {
   std::vector<float> result(static_cast<std::size_t>(rotary_dim / 2));
   for (std::size_t i = 0; i < result.size(); ++i) {
     // theta^(-2i/d) in the element type that model code uses, f32.
-    const float base = 1.0f / std::pow(static_cast<float>(theta), 2.0f * static_cast<float>(i) / static_cast<float>(rotary_dim));
+    const float base = 1.0f / std::pow(static_cast<float>(theta),
+                                       2.0f * static_cast<float>(i) / static_cast<float>(rotary_dim));
     double frequency = base;
     if (scaling == Scaling::linear) frequency /= factor;
     if (scaling == Scaling::llama3) {
@@ -54,7 +62,8 @@ std::vector<float> RopeConfig::inverse_frequencies() const {
       if (wavelength > original / low_freq_factor) {
         frequency /= factor;
       } else if (wavelength >= original / high_freq_factor) {
-        const double smooth = (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+        const double smooth =
+            (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
         frequency = (1.0 - smooth) * frequency / factor + smooth * frequency;
       }
     }
@@ -77,10 +86,15 @@ MethodSpec MethodSpec::parse(const std::string& text) {
   if (info.bits.size() == 1) spec.options.bits = info.bits[0];
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const std::size_t equals = parts[i].find('=');
-    if (equals != std::string::npos) set_option(spec.options, parts[i].substr(0, equals), parts[i].substr(equals + 1));
-    else if (i == 1 && info.takes(kBudget)) spec.options.extra[kBudget] = parts[i];
-    else if (i == 1) spec.options.bits = parse_number<int>(parts[i], "width");
-    else throw ConfigError("method", fmt::format("'{}' in '{}'; a method is written name:bits:option=value", parts[i], text));
+    if (equals != std::string::npos)
+      set_option(spec.options, parts[i].substr(0, equals), parts[i].substr(equals + 1));
+    else if (i == 1 && info.takes(kBudget))
+      spec.options.extra[kBudget] = parts[i];
+    else if (i == 1)
+      spec.options.bits = parse_number<int>(parts[i], "width");
+    else
+      throw ConfigError(
+          "method", fmt::format("'{}' in '{}'; a method is written name:bits:option=value", parts[i], text));
   }
   return spec;
 }
@@ -88,7 +102,8 @@ MethodSpec MethodSpec::parse(const std::string& text) {
 std::string MethodSpec::to_string() const {
   const QuantizerOptions plain;
   const auto budget = options.extra.find(kBudget);
-  std::string text = QuantizerRegistry::info(method).takes(kBudget) ? method : fmt::format("{}:{}", method, options.bits);
+  std::string text =
+      QuantizerRegistry::info(method).takes(kBudget) ? method : fmt::format("{}:{}", method, options.bits);
   if (budget != options.extra.end()) text += ":" + budget->second;
   if (options.scale != plain.scale) text += fmt::format(":scale={}", veloxquant::to_string(options.scale));
   if (!options.transform.empty()) text += ":transform=" + options.transform;
@@ -105,31 +120,35 @@ KVCacheConfig::KVCacheConfig(KVCacheOptions options) : options_(std::move(option
   const KVCacheOptions& o = options_;
   require(o.layers >= 1 && o.layers <= 65536, "layers", o.layers, "it is from 1 to 65536");
   require(o.kv_heads >= 1 && o.kv_heads <= 65536, "kv_heads", o.kv_heads, "it is from 1 to 65536");
-  require(o.head_dim >= 2 && o.head_dim <= 4096 && o.head_dim % 2 == 0, "head_dim", o.head_dim, "it is even and from 2 to 4096");
+  require(o.head_dim >= 2 && o.head_dim <= 4096 && o.head_dim % 2 == 0, "head_dim", o.head_dim,
+          "it is even and from 2 to 4096");
   require(o.batch >= 1 && o.batch <= 65536, "batch", o.batch, "it is from 1 to 65536");
   require(o.sinks >= 0 && o.sinks <= 1 << 20, "sinks", o.sinks, "it is from 0 to 1048576");
   require(o.recent >= 0 && o.recent <= 1 << 20, "recent", o.recent, "it is from 0 to 1048576");
   for (const auto& [layer, change] : o.layer_overrides) {
-    require(layer >= 0 && layer < o.layers, "layer_overrides", layer, "it names a layer that the model does not have");
+    require(layer >= 0 && layer < o.layers, "layer_overrides", layer,
+            "it names a layer that the model does not have");
   }
   if (o.rope) {
     const RopeConfig& r = *o.rope;
-    require(r.rotary_dim >= 2 && r.rotary_dim <= o.head_dim && r.rotary_dim % 2 == 0, "rope.rotary_dim", r.rotary_dim,
-            "it is even, from 2 to head_dim");
+    require(r.rotary_dim >= 2 && r.rotary_dim <= o.head_dim && r.rotary_dim % 2 == 0, "rope.rotary_dim",
+            r.rotary_dim, "it is even, from 2 to head_dim");
     require(std::isfinite(r.theta) && r.theta > 1, "rope.theta", r.theta, "it is above 1");
     require(std::isfinite(r.factor) && r.factor > 0, "rope.factor", r.factor, "it is above 0");
     if (r.scaling == RopeConfig::Scaling::llama3) {
-      require(r.low_freq_factor > 0 && r.high_freq_factor > r.low_freq_factor, "rope.high_freq_factor", r.high_freq_factor,
-              "it is above low_freq_factor, which is above 0");
-      require(r.original_max_position >= 1, "rope.original_max_position", r.original_max_position, "it is 1 or more");
+      require(r.low_freq_factor > 0 && r.high_freq_factor > r.low_freq_factor, "rope.high_freq_factor",
+              r.high_freq_factor, "it is above low_freq_factor, which is above 0");
+      require(r.original_max_position >= 1, "rope.original_max_position", r.original_max_position,
+              "it is 1 or more");
     }
   }
   // Unknown names and widths are refused before any cache exists; the rest is checked when the methods are made.
   for (int layer = 0; layer < o.layers; ++layer) {
     for (const Role role : {Role::keys, Role::values}) {
       const MethodSpec spec = method(layer, role);
-      QuantizerRegistry::info(spec.method).require_width(
-          spec.method, spec.options.bits, fmt::format("config, {} of layer {}", veloxquant::to_string(role), layer));
+      QuantizerRegistry::info(spec.method)
+          .require_width(spec.method, spec.options.bits,
+                         fmt::format("config, {} of layer {}", veloxquant::to_string(role), layer));
     }
     if (o.layer_overrides.empty()) break;  // all layers are alike
   }

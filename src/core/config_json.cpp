@@ -34,14 +34,16 @@ const char* enum_name(Enum value, const std::pair<const char*, Enum> (&names)[N]
 constexpr std::pair<const char*, RopeConfig::Pairing> kPairings[] = {
     {"half_split", RopeConfig::Pairing::half_split}, {"interleaved", RopeConfig::Pairing::interleaved}};
 constexpr std::pair<const char*, RopeConfig::Scaling> kScalings[] = {{"none", RopeConfig::Scaling::none},
-                                                                      {"linear", RopeConfig::Scaling::linear},
-                                                                      {"llama3", RopeConfig::Scaling::llama3}};
+                                                                     {"linear", RopeConfig::Scaling::linear},
+                                                                     {"llama3", RopeConfig::Scaling::llama3}};
 
 void refuse_unknown_keys(const Json& json, std::initializer_list<std::string_view> known, const char* where) {
-  if (!json.is_object()) throw ConfigError(kOperation, fmt::format("{} is no JSON object: {}", where, json.dump()));
+  if (!json.is_object())
+    throw ConfigError(kOperation, fmt::format("{} is no JSON object: {}", where, json.dump()));
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw ConfigError(kOperation, fmt::format("unknown key '{}' in {}; known are {}", key, where, fmt::join(known, ", ")));
+      throw ConfigError(kOperation, fmt::format("unknown key '{}' in {}; known are {}", key, where,
+                                                fmt::join(known, ", ")));
     }
   }
 }
@@ -52,28 +54,38 @@ void read(const Json& json, const char* key, T& value) {
   const auto found = json.find(key);
   if (found == json.end()) return;
   bool right = true;
-  if constexpr (std::is_same_v<T, bool>) right = found->is_boolean();
-  else if constexpr (std::is_unsigned_v<T>) right = found->is_number_unsigned();
-  else if constexpr (std::is_integral_v<T>) right = found->is_number_integer();
-  else if constexpr (std::is_floating_point_v<T>) right = found->is_number();
-  else right = found->is_string();
+  if constexpr (std::is_same_v<T, bool>)
+    right = found->is_boolean();
+  else if constexpr (std::is_unsigned_v<T>)
+    right = found->is_number_unsigned();
+  else if constexpr (std::is_integral_v<T>)
+    right = found->is_number_integer();
+  else if constexpr (std::is_floating_point_v<T>)
+    right = found->is_number();
+  else
+    right = found->is_string();
   if constexpr (std::is_same_v<T, int>) {
-    right = right && found->template get<std::int64_t>() >= INT32_MIN && found->template get<std::int64_t>() <= INT32_MAX;
+    right = right && found->template get<std::int64_t>() >= INT32_MIN &&
+            found->template get<std::int64_t>() <= INT32_MAX;
   }
-  if (!right) throw ConfigError(kOperation, fmt::format("'{}' has the value {} of the wrong type or range", key, found->dump()));
+  if (!right)
+    throw ConfigError(kOperation,
+                      fmt::format("'{}' has the value {} of the wrong type or range", key, found->dump()));
   value = found->template get<T>();
 }
 
 Json method_to_json(const MethodSpec& spec) {
   const QuantizerOptions& o = spec.options;
-  Json json = {{"method", spec.method}, {"bits", o.bits},   {"scale", to_string(o.scale)}, {"transform", o.transform},
-               {"group", o.group},      {"seed", o.seed}, {"centre", o.centre}};
+  Json json = {{"method", spec.method},    {"bits", o.bits},   {"scale", to_string(o.scale)},
+               {"transform", o.transform}, {"group", o.group}, {"seed", o.seed},
+               {"centre", o.centre}};
   if (!o.extra.empty()) json["extra"] = o.extra;
   return json;
 }
 
 MethodSpec method_from_json(const Json& json) {
-  refuse_unknown_keys(json, {"method", "bits", "scale", "transform", "group", "seed", "centre", "extra"}, "a method");
+  refuse_unknown_keys(json, {"method", "bits", "scale", "transform", "group", "seed", "centre", "extra"},
+                      "a method");
   MethodSpec spec;
   std::string scale = to_string(spec.options.scale);
   read(json, "method", spec.method);
@@ -85,9 +97,11 @@ MethodSpec method_from_json(const Json& json) {
   read(json, "centre", spec.options.centre);
   spec.options.scale = scale_mode_from(scale);
   if (const auto extra = json.find("extra"); extra != json.end()) {
-    if (!extra->is_object()) throw ConfigError(kOperation, fmt::format("'extra' is no object: {}", extra->dump()));
+    if (!extra->is_object())
+      throw ConfigError(kOperation, fmt::format("'extra' is no object: {}", extra->dump()));
     for (const auto& [key, value] : extra->items()) {
-      if (!value.is_string()) throw ConfigError(kOperation, fmt::format("extra option '{}' is no text: {}", key, value.dump()));
+      if (!value.is_string())
+        throw ConfigError(kOperation, fmt::format("extra option '{}' is no text: {}", key, value.dump()));
       spec.options.extra[key] = value.get<std::string>();
     }
   }
@@ -107,8 +121,8 @@ Json rope_to_json(const RopeConfig& r) {
 
 RopeConfig rope_from_json(const Json& json) {
   refuse_unknown_keys(json,
-                      {"theta", "rotary_dim", "pairing", "scaling", "factor", "low_freq_factor", "high_freq_factor",
-                       "original_max_position"},
+                      {"theta", "rotary_dim", "pairing", "scaling", "factor", "low_freq_factor",
+                       "high_freq_factor", "original_max_position"},
                       "rope");
   RopeConfig r;
   std::string pairing = "half_split", scaling = "none";
@@ -132,9 +146,15 @@ const char* to_string(RopeConfig::Scaling scaling) noexcept { return enum_name(s
 
 std::string KVCacheConfig::to_json() const {
   const KVCacheOptions& o = options_;
-  Json json = {{"layers", o.layers}, {"kv_heads", o.kv_heads},           {"head_dim", o.head_dim},
-               {"batch", o.batch},   {"keys", method_to_json(o.keys)}, {"values", method_to_json(o.values)},
-               {"sinks", o.sinks},   {"recent", o.recent},               {"model", o.model}};
+  Json json = {{"layers", o.layers},
+               {"kv_heads", o.kv_heads},
+               {"head_dim", o.head_dim},
+               {"batch", o.batch},
+               {"keys", method_to_json(o.keys)},
+               {"values", method_to_json(o.values)},
+               {"sinks", o.sinks},
+               {"recent", o.recent},
+               {"model", o.model}};
   json["layer_overrides"] = Json::object();
   for (const auto& [layer, change] : o.layer_overrides) {
     Json& entry = json["layer_overrides"][std::to_string(layer)] = Json::object();
@@ -149,8 +169,8 @@ KVCacheConfig KVCacheConfig::from_json(const std::string& text) {
   const Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) throw ConfigError(kOperation, "the text is not JSON");
   refuse_unknown_keys(json,
-                      {"layers", "kv_heads", "head_dim", "batch", "keys", "values", "sinks", "recent", "model",
-                       "layer_overrides", "rope"},
+                      {"layers", "kv_heads", "head_dim", "batch", "keys", "values", "sinks", "recent",
+                       "model", "layer_overrides", "rope"},
                       "the config");
   KVCacheOptions o;
   read(json, "layers", o.layers);

@@ -36,8 +36,8 @@ void pin(const std::string& name, const char* source) {
     const std::int64_t target = rest & -rest;
     if (name == hwy::TargetName(target)) return use_targets(target);
   }
-  throw UnsupportedError("cpu level", fmt::format("{} '{}' is not available here; available are {}", source, name,
-                                                  fmt::join(available_cpu_levels(), ", ")));
+  throw UnsupportedError("cpu level", fmt::format("{} '{}' is not available here; available are {}", source,
+                                                  name, fmt::join(available_cpu_levels(), ", ")));
 }
 
 }  // namespace
@@ -47,7 +47,8 @@ void obey_cpu_environment() {
   static std::once_flag once;
   std::call_once(once, [] {
     supported();
-    if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0') pin(name, "VELOXQUANT_CPU");
+    if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0')
+      pin(name, "VELOXQUANT_CPU");
   });
 }
 
@@ -59,7 +60,8 @@ std::string cpu_level() {
 
 std::vector<std::string> available_cpu_levels() {
   std::vector<std::string> names;
-  for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1) names.emplace_back(hwy::TargetName(rest & -rest));
+  for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1)
+    names.emplace_back(hwy::TargetName(rest & -rest));
   return names;
 }
 

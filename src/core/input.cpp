@@ -27,11 +27,13 @@ bool all_finite(const float* x, std::int64_t count) {
 Tensor checked_vectors(const Tensor& x, int head_dim, const char* operation) {
   if (!x.defined()) throw ShapeError(operation, "undefined tensor; give [batch, heads, seq, head_dim]");
   if (x.rank() != 4) {
-    throw ShapeError(operation, fmt::format("shape {} has rank {}, needs rank 4: [batch, heads, seq, head_dim]",
-                                            to_string(x.shape()), x.rank()));
+    throw ShapeError(operation,
+                     fmt::format("shape {} has rank {}, needs rank 4: [batch, heads, seq, head_dim]",
+                                 to_string(x.shape()), x.rank()));
   }
   if (x.dim(3) != head_dim) {
-    throw ShapeError(operation, fmt::format("head_dim {} of shape {}, needs {}", x.dim(3), to_string(x.shape()), head_dim));
+    throw ShapeError(operation, fmt::format("head_dim {} of shape {}, needs {}", x.dim(3),
+                                            to_string(x.shape()), head_dim));
   }
   if (x.dtype() != DType::f32 && x.dtype() != DType::f16 && x.dtype() != DType::bf16) {
     throw DTypeError(operation, fmt::format("element type {}, needs f32, f16 or bf16", to_string(x.dtype())));
@@ -43,9 +45,10 @@ Tensor checked_vectors(const Tensor& x, int head_dim, const char* operation) {
     std::int64_t at = 0;
     while (is_finite(values[at])) ++at;
     const std::int64_t d = x.dim(3), t = x.dim(2), h = x.dim(1);
-    throw NumericError(operation, fmt::format("{} at [{}, {}, {}, {}] (batch, head, token, coordinate); only finite "
-                                              "values can be coded",
-                                              values[at], at / (h * t * d), at / (t * d) % h, at / d % t, at % d));
+    throw NumericError(operation,
+                       fmt::format("{} at [{}, {}, {}, {}] (batch, head, token, coordinate); only finite "
+                                   "values can be coded",
+                                   values[at], at / (h * t * d), at / (t * d) % h, at / d % t, at % d));
   }
   return rows;
 }

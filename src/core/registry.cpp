@@ -43,7 +43,8 @@ Entry entry(const std::string& name) {
   if (found == t.entries.end()) {
     std::vector<std::string> known;
     for (const auto& [key, value] : t.entries) known.push_back(key);
-    throw ConfigError("registry", fmt::format("unknown method '{}'; known are {}", name, fmt::join(known, ", ")));
+    throw ConfigError("registry",
+                      fmt::format("unknown method '{}'; known are {}", name, fmt::join(known, ", ")));
   }
   return found->second;
 }
@@ -52,9 +53,10 @@ Entry entry(const std::string& name) {
 void refuse_foreign_options(const std::string& name, const MethodInfo& info, const QuantizerOptions& o) {
   const QuantizerOptions plain;
   const auto refuse = [&](const char* option, const std::string& value) {
-    throw ConfigError("create", fmt::format("method '{}' does not take the option {} (asked for {}); it takes bits{}{}",
-                                            name, option, value, info.options.empty() ? "" : ", ",
-                                            fmt::join(info.options, ", ")));
+    throw ConfigError(
+        "create",
+        fmt::format("method '{}' does not take the option {} (asked for {}); it takes bits{}{}", name, option,
+                    value, info.options.empty() ? "" : ", ", fmt::join(info.options, ", ")));
   };
   if (o.scale != plain.scale && !info.takes("scale")) refuse("scale", to_string(o.scale));
   if (!o.transform.empty() && !info.takes("transform")) refuse("transform", o.transform);
@@ -80,9 +82,12 @@ void MethodInfo::require_width(const std::string& method, int width, const std::
 
 const char* to_string(ScaleMode mode) noexcept {
   switch (mode) {
-    case ScaleMode::one: return "one";
-    case ScaleMode::matched: return "matched";
-    case ScaleMode::unbiased: return "unbiased";
+    case ScaleMode::one:
+      return "one";
+    case ScaleMode::matched:
+      return "matched";
+    case ScaleMode::unbiased:
+      return "unbiased";
   }
   return "unknown";
 }
@@ -98,14 +103,17 @@ const char* to_string(Role role) noexcept { return role == Role::keys ? "keys" :
 
 void QuantizerRegistry::add(const std::string& name, QuantizerMaker make, MethodInfo info) {
   if (name.empty() || name.find_first_of(":,/ \t\n") != std::string::npos) {
-    throw ConfigError("registry", fmt::format("'{}' is no method name; a name is not empty and has no ':', ',', '/' or space", name));
+    throw ConfigError(
+        "registry",
+        fmt::format("'{}' is no method name; a name is not empty and has no ':', ',', '/' or space", name));
   }
   if (!make) throw ConfigError("registry", fmt::format("method '{}' comes without a maker", name));
   std::sort(info.bits.begin(), info.bits.end());
   Table& t = raw_table();
   const std::lock_guard lock(t.mutex);
   if (!t.entries.emplace(name, Entry{std::move(make), std::move(info)}).second) {
-    throw ConfigError("registry", fmt::format("method '{}' is registered already; choose another name", name));
+    throw ConfigError("registry",
+                      fmt::format("method '{}' is registered already; choose another name", name));
   }
 }
 
@@ -125,18 +133,21 @@ std::vector<std::string> QuantizerRegistry::names() {
   return names;
 }
 
-std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& name, const QuantizerOptions& options) {
+std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& name,
+                                                          const QuantizerOptions& options) {
   obey_cpu_environment();  // an unknown level is refused before anything is made
   const Entry found = entry(name);
   const MethodInfo& info = found.info;
   info.require_width(name, options.bits, "create");
   if (options.head_dim < 2 || options.head_dim > 4096 || options.head_dim % 2 != 0) {
-    throw ConfigError("create", fmt::format("head_dim {} for method '{}'; it is an even number from 2 to 4096",
-                                            options.head_dim, name));
+    throw ConfigError("create",
+                      fmt::format("head_dim {} for method '{}'; it is an even number from 2 to 4096",
+                                  options.head_dim, name));
   }
   refuse_foreign_options(name, info, options);
   auto quantizer = found.make(options);
-  if (quantizer == nullptr) throw ConfigError("create", fmt::format("the maker of method '{}' returned nothing", name));
+  if (quantizer == nullptr)
+    throw ConfigError("create", fmt::format("the maker of method '{}' returned nothing", name));
   return quantizer;
 }
 

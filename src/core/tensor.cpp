@@ -15,7 +15,8 @@ constexpr std::align_val_t kAlignment{64};
 std::int64_t element_count(const Shape& shape, std::size_t element_size) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) {
-    if (extent < 0) throw ShapeError("tensor", fmt::format("extent {} of shape {} is negative", extent, to_string(shape)));
+    if (extent < 0)
+      throw ShapeError("tensor", fmt::format("extent {} of shape {} is negative", extent, to_string(shape)));
     // Axes of extent 0 are left out here, so that the strides of an empty tensor stay in range too.
     if (extent == 0) continue;
     if (count > (std::int64_t{1} << 62) / extent / static_cast<std::int64_t>(element_size)) {
@@ -58,28 +59,45 @@ void for_each_row(const Tensor& t, Visit visit) {
 
 template <class T>
 T narrow(float x) {
-  if constexpr (std::is_same_v<T, f16>) return to_f16(x);
-  else if constexpr (std::is_same_v<T, bf16>) return to_bf16(x);
-  else if constexpr (std::is_same_v<T, fp8_e4m3>) return to_fp8_e4m3(x);
-  else return static_cast<T>(x);
+  if constexpr (std::is_same_v<T, f16>)
+    return to_f16(x);
+  else if constexpr (std::is_same_v<T, bf16>)
+    return to_bf16(x);
+  else if constexpr (std::is_same_v<T, fp8_e4m3>)
+    return to_fp8_e4m3(x);
+  else
+    return static_cast<T>(x);
 }
 
 template <class T>
 float widen(T x) {
-  if constexpr (std::is_floating_point_v<T>) return static_cast<float>(x);
-  else return to_f32(x);
+  if constexpr (std::is_floating_point_v<T>)
+    return static_cast<float>(x);
+  else
+    return to_f32(x);
 }
 
 // visitor(T{}) for the floating type of `dtype`; false when it is not one.
 template <class Visitor>
 bool visit_float(DType dtype, Visitor visitor) {
   switch (dtype) {
-    case DType::f32: visitor(float{}); return true;
-    case DType::f64: visitor(double{}); return true;
-    case DType::f16: visitor(f16{}); return true;
-    case DType::bf16: visitor(bf16{}); return true;
-    case DType::fp8_e4m3: visitor(fp8_e4m3{}); return true;
-    default: return false;
+    case DType::f32:
+      visitor(float{});
+      return true;
+    case DType::f64:
+      visitor(double{});
+      return true;
+    case DType::f16:
+      visitor(f16{});
+      return true;
+    case DType::bf16:
+      visitor(bf16{});
+      return true;
+    case DType::fp8_e4m3:
+      visitor(fp8_e4m3{});
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -87,10 +105,23 @@ bool visit_float(DType dtype, Visitor visitor) {
 
 std::size_t size_of(DType dtype) noexcept {
   switch (dtype) {
-    case DType::fp8_e4m3: case DType::i8: case DType::u8: return 1;
-    case DType::f16: case DType::bf16: case DType::i16: case DType::u16: return 2;
-    case DType::f32: case DType::i32: case DType::u32: return 4;
-    case DType::i64: case DType::u64: case DType::f64: return 8;
+    case DType::fp8_e4m3:
+    case DType::i8:
+    case DType::u8:
+      return 1;
+    case DType::f16:
+    case DType::bf16:
+    case DType::i16:
+    case DType::u16:
+      return 2;
+    case DType::f32:
+    case DType::i32:
+    case DType::u32:
+      return 4;
+    case DType::i64:
+    case DType::u64:
+    case DType::f64:
+      return 8;
   }
   return 0;
 }
@@ -106,7 +137,8 @@ std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join
 Tensor Tensor::empty(Shape shape, DType dtype) {
   const std::size_t size = static_cast<std::size_t>(element_count(shape, size_of(dtype))) * size_of(dtype);
   void* memory = ::operator new(size, kAlignment);
-  std::shared_ptr<const void> owner(memory, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); });
+  std::shared_ptr<const void> owner(
+      memory, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); });
   return wrap(memory, std::move(shape), dtype, {}, std::move(owner));
 }
 
@@ -119,7 +151,8 @@ Tensor Tensor::zeros(Shape shape, DType dtype) {
 Tensor Tensor::wrap(void* data, Shape shape, DType dtype, Shape strides, std::shared_ptr<const void> owner) {
   element_count(shape, size_of(dtype));
   if (!strides.empty() && strides.size() != shape.size()) {
-    throw ShapeError("tensor", fmt::format("{} strides for the rank-{} shape {}", strides.size(), shape.size(), to_string(shape)));
+    throw ShapeError("tensor", fmt::format("{} strides for the rank-{} shape {}", strides.size(),
+                                           shape.size(), to_string(shape)));
   }
   Tensor t;
   t.owner_ = std::move(owner);
@@ -157,7 +190,8 @@ bool Tensor::is_contiguous() const noexcept {
 
 void Tensor::require_dtype(DType wanted) const {
   if (dtype_ != wanted) {
-    throw DTypeError("tensor", fmt::format("elements are {}, asked for {}; convert with to()", to_string(dtype_), to_string(wanted)));
+    throw DTypeError("tensor", fmt::format("elements are {}, asked for {}; convert with to()",
+                                           to_string(dtype_), to_string(wanted)));
   }
 }
 
@@ -177,7 +211,8 @@ Tensor Tensor::copy() const {
       std::memcpy(out, in, static_cast<std::size_t>(run) * width);
     } else {
       for (std::int64_t i = 0; i < run; ++i) {
-        std::memcpy(out + static_cast<std::size_t>(i) * width, in + i * step * static_cast<std::int64_t>(width), width);
+        std::memcpy(out + static_cast<std::size_t>(i) * width,
+                    in + i * step * static_cast<std::int64_t>(width), width);
       }
     }
     out += static_cast<std::size_t>(run) * width;
@@ -205,8 +240,9 @@ Tensor Tensor::to(DType dtype) const {
     });
   });
   if (!served) {
-    throw DTypeError("tensor", fmt::format("no conversion from {} to {}; floating types convert among themselves",
-                                           to_string(dtype_), to_string(dtype)));
+    throw DTypeError("tensor",
+                     fmt::format("no conversion from {} to {}; floating types convert among themselves",
+                                 to_string(dtype_), to_string(dtype)));
   }
   return result;
 }
@@ -214,7 +250,8 @@ Tensor Tensor::to(DType dtype) const {
 Tensor Tensor::reshape(Shape shape) const {
   require_contiguous();
   if (element_count(shape, size_of(dtype_)) != numel()) {
-    throw ShapeError("reshape", fmt::format("{} elements do not fill the shape {}", numel(), to_string(shape)));
+    throw ShapeError("reshape",
+                     fmt::format("{} elements do not fill the shape {}", numel(), to_string(shape)));
   }
   Tensor t = *this;
   t.strides_ = row_major(shape);

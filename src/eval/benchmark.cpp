@@ -40,8 +40,8 @@ class Benchmark {
 
  private:
   MethodRun make_run(const BenchmarkMethod& method) const {
-    return {method, cache_config(decoder_.config(), method, request_.sinks, request_.recent),
-            decoder_.pool(), request_.artifacts};
+    return {method, cache_config(decoder_.config(), method, request_.sinks, request_.recent), decoder_.pool(),
+            request_.artifacts};
   }
 
   // A baseline may not serve the model's head size; that is no reason to refuse the whole benchmark.

@@ -51,7 +51,8 @@ void check_hidden(const Tensor& hidden, const ModelConfig& config, const char* o
                                             to_string(hidden.shape()), config.hidden));
   }
   if (hidden.dtype() != DType::f32) {
-    throw DTypeError(operation, fmt::format("hidden states are {}; they must be f32", to_string(hidden.dtype())));
+    throw DTypeError(operation,
+                     fmt::format("hidden states are {}; they must be f32", to_string(hidden.dtype())));
   }
 }
 
@@ -187,7 +188,8 @@ Tensor Decoder::forward_hidden(std::span<const std::uint32_t> tokens, LayerCache
 Tensor Decoder::resume_hidden(const Tensor& hidden, int first_layer, LayerCaches caches,
                               const ForwardOptions& options) {
   if (first_layer < 0 || first_layer >= config().layers) {
-    throw ConfigError("forward", fmt::format("layer {} asked for; the model has {}", first_layer, config().layers));
+    throw ConfigError("forward",
+                      fmt::format("layer {} asked for; the model has {}", first_layer, config().layers));
   }
   check_hidden(hidden, config(), "forward");
   state_->check_caches(caches, first_layer);

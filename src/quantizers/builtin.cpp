@@ -35,14 +35,19 @@ std::shared_ptr<const RowTransform> make_transform(const std::string& name, cons
 std::vector<float> calibrated_means(const std::string& method, const QuantizerOptions& o) {
   if (!o.centre) return {};
   const auto* artifacts = o.context ? o.context->artifacts.get() : nullptr;
-  const std::string name = fmt::format("{}.{}.mean", o.context ? o.context->layer_name : "layers.?", to_string(o.role));
+  const std::string name =
+      fmt::format("{}.{}.mean", o.context ? o.context->layer_name : "layers.?", to_string(o.role));
   if (artifacts == nullptr) {
-    throw ArtifactError("create", fmt::format("method '{}' with centre needs the calibrated means '{}', and there are no artifacts", method, name));
+    throw ArtifactError(
+        "create",
+        fmt::format("method '{}' with centre needs the calibrated means '{}', and there are no artifacts",
+                    method, name));
   }
   const Tensor& means = artifacts->get(name, method);
   if (means.dtype() != DType::f32 || means.shape() != Shape{o.kv_heads, o.head_dim}) {
-    throw ArtifactError("create", fmt::format("'{}' is {} {}, needs f32 [{}, {}]", name, to_string(means.dtype()),
-                                              to_string(means.shape()), o.kv_heads, o.head_dim));
+    throw ArtifactError("create",
+                        fmt::format("'{}' is {} {}, needs f32 [{}, {}]", name, to_string(means.dtype()),
+                                    to_string(means.shape()), o.kv_heads, o.head_dim));
   }
   const Tensor rows = means.contiguous();
   return {rows.data<float>(), rows.data<float>() + rows.numel()};
@@ -53,11 +58,17 @@ const std::vector<std::string> kPlain = {"transform", "seed", "centre"};
 
 const Method kMethods[] = {
     {"turboquant_mse",
-     {"rotated Lloyd-Max scalar codes (TurboQuant_mse, EDEN), f16 scale per vector", {1, 2, 3, 4, 5, 6, 7, 8}, kRotated, "nothing"},
+     {"rotated Lloyd-Max scalar codes (TurboQuant_mse, EDEN), f16 scale per vector",
+      {1, 2, 3, 4, 5, 6, 7, 8},
+      kRotated,
+      "nothing"},
      "hadamard",
      [](const QuantizerOptions& o) { return make_scalar_code(o.bits, o.head_dim, o.scale); }},
     {"trellis",
-     {"rotated tail-biting trellis codes, 8-bit window, f16 scale per vector", {1, 2, 3, 4}, kRotated, "nothing"},
+     {"rotated tail-biting trellis codes, 8-bit window, f16 scale per vector",
+      {1, 2, 3, 4},
+      kRotated,
+      "nothing"},
      "hadamard",
      [](const QuantizerOptions& o) { return make_trellis_code(o.bits, o.head_dim, o.scale); }},
     {"fp32",
@@ -90,7 +101,9 @@ const Method kMethods[] = {
       {"group", "transform", "seed", "centre"},
       "head_dim a multiple of the group"},
      "none",
-     [](const QuantizerOptions& o) { return make_affine_code(o.bits, o.group == 0 ? 64 : o.group, o.head_dim); }},
+     [](const QuantizerOptions& o) {
+       return make_affine_code(o.bits, o.group == 0 ? 64 : o.group, o.head_dim);
+     }},
 };
 
 }  // namespace
@@ -99,7 +112,8 @@ void register_builtin_quantizers() {
   for (const Method& method : kMethods) {
     const auto make = [&method](const QuantizerOptions& o) -> std::shared_ptr<const Quantizer> {
       auto transform = make_transform(o.transform.empty() ? method.transform : o.transform, o);
-      return std::make_shared<const CodedQuantizer>(calibrated_means(method.name, o), std::move(transform), method.code(o));
+      return std::make_shared<const CodedQuantizer>(calibrated_means(method.name, o), std::move(transform),
+                                                    method.code(o));
     };
     QuantizerRegistry::add(method.name, make, method.info);
   }

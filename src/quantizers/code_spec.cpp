@@ -35,7 +35,8 @@ float gain_value(int u) noexcept {
 }
 
 std::size_t CodeSpec::code_bytes() const noexcept {
-  if (kind != CodeKind::mixed) return (static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(bits) + 7) / 8;
+  if (kind != CodeKind::mixed)
+    return (static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(bits) + 7) / 8;
   std::size_t bytes = 0;
   for (const CodeRun& run : runs) bytes += run.code_bytes();
   return bytes;
@@ -57,7 +58,11 @@ std::size_t CodeSpec::scale_bytes() const noexcept {
 }
 
 CodeSpec CodeSpec::of_run(const CodeRun& run) const {
-  return {.kind = run.kind, .bits = run.bits, .head_dim = run.count, .group = 0, .table = run.table,
+  return {.kind = run.kind,
+          .bits = run.bits,
+          .head_dim = run.count,
+          .group = 0,
+          .table = run.table,
           .vector_scale = VectorScale::none};
 }
 
@@ -65,7 +70,8 @@ std::string CodeSpec::name() const {
   if (kind < CodeKind::integer) return to_string(kind);
   if (kind == CodeKind::mixed) {
     std::string name = "mixed";
-    for (const CodeRun& run : runs) name += fmt::format(" {}x{}:{}", run.count, to_string(run.kind), run.bits);
+    for (const CodeRun& run : runs)
+      name += fmt::format(" {}x{}:{}", run.count, to_string(run.kind), run.bits);
     return name;
   }
   if (group > 0) return fmt::format("{} {} bit group {}", to_string(kind), bits, group);

@@ -9,7 +9,9 @@ CodedQuantizer::CodedQuantizer(std::vector<float> means, std::shared_ptr<const R
     : means_(std::move(means)), transform_(std::move(transform)), code_(std::move(code)) {}
 
 const float* CodedQuantizer::centre(int head) const noexcept {
-  return means_.empty() ? nullptr : means_.data() + static_cast<std::size_t>(head) * static_cast<std::size_t>(head_dim());
+  return means_.empty()
+             ? nullptr
+             : means_.data() + static_cast<std::size_t>(head) * static_cast<std::size_t>(head_dim());
 }
 
 void CodedQuantizer::encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
@@ -31,14 +33,15 @@ void CodedQuantizer::encode_rows(const float* rows, std::size_t count, int head,
   }
 }
 
-void CodedQuantizer::decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
-                                 float* rows) const {
+void CodedQuantizer::decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count,
+                                 int head, float* rows) const {
   const auto d = static_cast<std::size_t>(head_dim());
   const float* mean = centre(head);
   std::vector<float> coded(transform_ ? d : 0);
   for (std::size_t i = 0; i < count; ++i) {
     float* x = rows + i * d;
-    decode_row(code_->spec(), codes + i * code_bytes(head), scales + i * scale_bytes(head), transform_ ? coded.data() : x);
+    decode_row(code_->spec(), codes + i * code_bytes(head), scales + i * scale_bytes(head),
+               transform_ ? coded.data() : x);
     if (transform_) transform_->inverse_row(coded.data(), x);
     if (mean != nullptr) {
       for (std::size_t c = 0; c < d; ++c) x[c] += mean[c];

@@ -16,7 +16,8 @@ struct EncodedLayout {
   EncodedLayout(const VectorQuantizer& method, const Shape& shape)
       : heads(static_cast<int>(shape[1])), tokens(static_cast<std::size_t>(shape[2])) {
     for (int h = 0; h < heads; ++h) {
-      equal = equal && method.code_bytes(h) == method.code_bytes(0) && method.scale_bytes(h) == method.scale_bytes(0);
+      equal = equal && method.code_bytes(h) == method.code_bytes(0) &&
+              method.scale_bytes(h) == method.scale_bytes(0);
       codes.push_back(tokens * row_codes);
       scales.push_back(tokens * row_scales);
       row_codes += method.code_bytes(h);
@@ -40,8 +41,8 @@ struct EncodedLayout {
   int heads;
   std::size_t tokens;
   bool equal = true;
-  std::vector<std::size_t> codes{}, scales{};   // of each head, from the row's begin
-  std::size_t row_codes = 0, row_scales = 0;    // of one token, all heads
+  std::vector<std::size_t> codes{}, scales{};  // of each head, from the row's begin
+  std::size_t row_codes = 0, row_scales = 0;   // of one token, all heads
   DType scale_dtype = DType::f16;
   Shape codes_shape{}, scales_shape{};
 };
@@ -51,11 +52,13 @@ void check_encoded(const EncodedVector& e, const EncodedLayout& layout) {
     throw ShapeError("decode", fmt::format("indices are {} {}, need u8 {}", to_string(e.indices.dtype()),
                                            to_string(e.indices.shape()), to_string(layout.codes_shape)));
   }
-  if (layout.row_scales == 0 ? e.scale.has_value()
-                             : !e.scale || e.scale->dtype() != layout.scale_dtype || e.scale->shape() != layout.scales_shape) {
-    throw ShapeError("decode", layout.row_scales == 0 ? std::string("this code has no scales")
-                                                      : fmt::format("scales need {} {}", to_string(layout.scale_dtype),
-                                                                    to_string(layout.scales_shape)));
+  if (layout.row_scales == 0
+          ? e.scale.has_value()
+          : !e.scale || e.scale->dtype() != layout.scale_dtype || e.scale->shape() != layout.scales_shape) {
+    throw ShapeError("decode", layout.row_scales == 0
+                                   ? std::string("this code has no scales")
+                                   : fmt::format("scales need {} {}", to_string(layout.scale_dtype),
+                                                 to_string(layout.scales_shape)));
   }
 }
 
@@ -72,11 +75,13 @@ class Wrapped final : public VectorQuantizer {
     index_dtype_ = one.indices.dtype();
     if (one.scale) scale_dtype_ = one.scale->dtype();
     const std::size_t two_scales = two.scale ? two.scale->nbytes() : 0;
-    if (two.indices.nbytes() != 2 * code_bytes_ || two_scales != 2 * scale_bytes_ || one.indices.rank() != 4 ||
-        (one.scale && one.scale->rank() != 4)) {
-      throw ConfigError("quantizer", fmt::format("codes take {} + {} bytes for one vector and {} + {} for two; a cache needs "
-                                                 "4-D codes of one size per vector", code_bytes_, scale_bytes_,
-                                                 two.indices.nbytes(), two_scales));
+    if (two.indices.nbytes() != 2 * code_bytes_ || two_scales != 2 * scale_bytes_ ||
+        one.indices.rank() != 4 || (one.scale && one.scale->rank() != 4)) {
+      throw ConfigError(
+          "quantizer",
+          fmt::format("codes take {} + {} bytes for one vector and {} + {} for two; a cache needs "
+                      "4-D codes of one size per vector",
+                      code_bytes_, scale_bytes_, two.indices.nbytes(), two_scales));
     }
     metadata_ = one.metadata;
   }
@@ -87,9 +92,10 @@ class Wrapped final : public VectorQuantizer {
                    std::uint8_t* scales) const override {
     const auto n = static_cast<std::int64_t>(count);
     const EncodedVector e = code(Tensor::wrap(const_cast<float*>(rows), {1, 1, n, head_dim_}, DType::f32));
-    if (e.indices.nbytes() != count * code_bytes_ || (e.scale ? e.scale->nbytes() : 0) != count * scale_bytes_) {
-      throw ConfigError("encode", fmt::format("{} vectors gave {} bytes of codes, expected {}", count, e.indices.nbytes(),
-                                              count * code_bytes_));
+    if (e.indices.nbytes() != count * code_bytes_ ||
+        (e.scale ? e.scale->nbytes() : 0) != count * scale_bytes_) {
+      throw ConfigError("encode", fmt::format("{} vectors gave {} bytes of codes, expected {}", count,
+                                              e.indices.nbytes(), count * code_bytes_));
     }
     const Tensor indices = e.indices.contiguous();
     std::memcpy(codes, indices.raw(), indices.nbytes());
@@ -102,23 +108,31 @@ class Wrapped final : public VectorQuantizer {
                    float* rows) const override {
     const auto n = static_cast<std::int64_t>(count);
     EncodedVector e;
-    const auto width = [&](std::size_t bytes, DType dtype) { return static_cast<std::int64_t>(bytes / size_of(dtype)); };
-    e.indices = Tensor::wrap(const_cast<std::uint8_t*>(codes), {1, 1, n, width(code_bytes_, index_dtype_)}, index_dtype_);
+    const auto width = [&](std::size_t bytes, DType dtype) {
+      return static_cast<std::int64_t>(bytes / size_of(dtype));
+    };
+    e.indices = Tensor::wrap(const_cast<std::uint8_t*>(codes), {1, 1, n, width(code_bytes_, index_dtype_)},
+                             index_dtype_);
     if (scale_bytes_ != 0) {
-      e.scale = Tensor::wrap(const_cast<std::uint8_t*>(scales), {1, 1, n, width(scale_bytes_, scale_dtype_)}, scale_dtype_);
+      e.scale = Tensor::wrap(const_cast<std::uint8_t*>(scales), {1, 1, n, width(scale_bytes_, scale_dtype_)},
+                             scale_dtype_);
     }
     e.metadata = metadata_;
     e.original_shape = {1, 1, n, head_dim_};
-    const Tensor x = checked_vectors(role_ == Role::keys ? inner_->decode(e) : inner_->decode_values(e), head_dim_, "decode");
+    const Tensor x = checked_vectors(role_ == Role::keys ? inner_->decode(e) : inner_->decode_values(e),
+                                     head_dim_, "decode");
     if (x.numel() != n * head_dim_) {
-      throw ShapeError("decode", fmt::format("{} vectors were decoded to shape {}", count, to_string(x.shape())));
+      throw ShapeError("decode",
+                       fmt::format("{} vectors were decoded to shape {}", count, to_string(x.shape())));
     }
     std::memcpy(rows, x.raw(), x.nbytes());
   }
   std::size_t method_bytes() const noexcept override { return 0; }
 
  private:
-  EncodedVector code(const Tensor& x) const { return role_ == Role::keys ? inner_->encode(x) : inner_->encode_values(x); }
+  EncodedVector code(const Tensor& x) const {
+    return role_ == Role::keys ? inner_->encode(x) : inner_->encode_values(x);
+  }
 
   std::shared_ptr<const Quantizer> inner_;
   Role role_;
@@ -153,7 +167,8 @@ EncodedVector VectorQuantizer::encode(const Tensor& x) const {
 Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
   const Shape& shape = encoded.original_shape;
   if (shape.size() != 4 || shape[3] != head_dim()) {
-    throw ShapeError("decode", fmt::format("original shape {}, needs [batch, heads, seq, {}]", to_string(shape), head_dim()));
+    throw ShapeError("decode", fmt::format("original shape {}, needs [batch, heads, seq, {}]",
+                                           to_string(shape), head_dim()));
   }
   const EncodedLayout layout(*this, shape);
   check_encoded(encoded, layout);
@@ -172,8 +187,8 @@ Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
   return rows.to(encoded.dtype);
 }
 
-std::shared_ptr<const VectorQuantizer> as_vector_quantizer(std::shared_ptr<const Quantizer> quantizer, Role role,
-                                                           int head_dim) {
+std::shared_ptr<const VectorQuantizer> as_vector_quantizer(std::shared_ptr<const Quantizer> quantizer,
+                                                           Role role, int head_dim) {
   if (auto direct = std::dynamic_pointer_cast<const VectorQuantizer>(quantizer)) return direct;
   return std::make_shared<const Wrapped>(std::move(quantizer), role, head_dim);
 }

@@ -18,8 +18,8 @@ const Plan kTrellisRuns = {
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15}, {CodeKind::scalar, 2, 33}};  // no kernel, row order
 
 bool has_kernels() {
-  return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast).scores !=
-         nullptr;
+  return find_key_kernel(make_scalar_code(4, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast)
+             .scores != nullptr;
 }
 
 TEST(MixedBlocks, PagesGiveBackEveryRow) {
@@ -32,7 +32,8 @@ TEST(MixedBlocks, PagesGiveBackEveryRow) {
         std::vector<std::uint8_t> codes(11 * bytes), scales(11 * scale_bytes + 1);
         side.order->unpack(side.packed.data(), 7, 11, codes.data(), scales.data());
         EXPECT_EQ(std::memcmp(codes.data(), side.codes.data() + 7 * bytes, codes.size()), 0);
-        for (std::size_t i = 0; i < 11 * scale_bytes; ++i) EXPECT_EQ(scales[i], side.scales[7 * scale_bytes + i]);
+        for (std::size_t i = 0; i < 11 * scale_bytes; ++i)
+          EXPECT_EQ(scales[i], side.scales[7 * scale_bytes + i]);
       }
     }
   }

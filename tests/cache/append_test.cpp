@@ -14,7 +14,9 @@ class Bounded final : public VectorQuantizer {
  public:
   explicit Bounded(const QuantizerOptions& o) : head_dim_(o.head_dim) {}
   int head_dim() const noexcept override { return head_dim_; }
-  std::size_t code_bytes(int /*head*/) const noexcept override { return 4 * static_cast<std::size_t>(head_dim_); }
+  std::size_t code_bytes(int /*head*/) const noexcept override {
+    return 4 * static_cast<std::size_t>(head_dim_);
+  }
   std::size_t scale_bytes(int /*head*/) const noexcept override { return 0; }
   void encode_rows(const float* rows, std::size_t count, int, std::uint8_t* codes,
                    std::uint8_t*) const override {

@@ -69,7 +69,8 @@ TEST(ArtifactStore, GoldenFileStaysReadable) {
     store.save(file);
   }
   const ArtifactStore store = ArtifactStore::load(file);
-  EXPECT_EQ(store.facts(), (std::map<std::string, std::string>{{"method", "mean"}, {"text", "not ASCII: \u00e9\u4e2d"}}));
+  EXPECT_EQ(store.facts(),
+            (std::map<std::string, std::string>{{"method", "mean"}, {"text", "not ASCII: \u00e9\u4e2d"}}));
   ASSERT_EQ(store.tensors().size(), 3u);
   const Tensor& keys = store.get("layers.0.keys.mean", "test");
   const Tensor values = store.get("layers.0.values.mean", "test").to(DType::f32);
@@ -96,13 +97,15 @@ TEST(ArtifactStore, FeedsCentring) {
   auto context = std::make_shared<QuantizationContext>();
   context->layer_name = "layers.0";
   context->artifacts = std::make_shared<const ArtifactStore>(sample());
-  const QuantizerOptions options{.bits = 2, .head_dim = 32, .centre = true, .kv_heads = 2, .context = context};
+  const QuantizerOptions options{
+      .bits = 2, .head_dim = 32, .centre = true, .kv_heads = 2, .context = context};
   const auto q = QuantizerFactory::create("turboquant_mse", options);
   const std::vector<float> mean(2 * 32, 1.5f);
   const Tensor x = Tensor::copy_of(std::span<const float>(mean), {1, 2, 1, 32});
   const Tensor y = q->decode(q->encode(x));
   for (const float v : y.span<float>()) EXPECT_FLOAT_EQ(v, 1.5f);  // the residual is zero and stays exact
-  const QuantizerOptions elsewhere{.bits = 2, .head_dim = 32, .centre = true, .role = Role::values, .kv_heads = 2, .context = context};
+  const QuantizerOptions elsewhere{
+      .bits = 2, .head_dim = 32, .centre = true, .role = Role::values, .kv_heads = 2, .context = context};
   EXPECT_THROW(QuantizerFactory::create("turboquant_mse", elsewhere), ArtifactError);
 }
 

@@ -35,12 +35,14 @@ TEST(Config, JsonIsInverse) {
 }
 
 TEST(Config, MethodTextIsInverse) {
-  for (const char* text : {"trellis:2", "q4_0:4:transform=hadamard", "turboquant_mse:3:scale=one:seed=9", "affine:8:group=128"}) {
+  for (const char* text : {"trellis:2", "q4_0:4:transform=hadamard", "turboquant_mse:3:scale=one:seed=9",
+                           "affine:8:group=128"}) {
     EXPECT_EQ(MethodSpec::parse(text).to_string(), text);
   }
   EXPECT_EQ(MethodSpec::parse("q8_0").options.bits, 8);
   EXPECT_EQ(MethodSpec::parse("trellis").options.bits, 4);
-  for (const char* text : {"trellis:x", "trellis:2:3", "nothing:2", "", "trellis:2:scale=loud", "trellis:2:centre=1"}) {
+  for (const char* text :
+       {"trellis:x", "trellis:2:3", "nothing:2", "", "trellis:2:scale=loud", "trellis:2:centre=1"}) {
     EXPECT_THROW(MethodSpec::parse(text), ConfigError) << text;
   }
 }
@@ -70,10 +72,11 @@ TEST(Config, RefusesWhatHasNoMeaning) {
 }
 
 TEST(Config, RefusesStrangeJson) {
-  for (const char* text : {"", "[]", "{\"layers\": 1.5}", "{\"kv_heads\": 2, \"head_dim\": 64, \"colour\": 1}",
-                           "{\"kv_heads\": 2, \"head_dim\": 64, \"keys\": {\"method\": 3}}",
-                           "{\"kv_heads\": 2, \"head_dim\": 64, \"layer_overrides\": {\"x\": {}}}",
-                           "{\"kv_heads\": 99999999999, \"head_dim\": 64}"}) {
+  for (const char* text :
+       {"", "[]", "{\"layers\": 1.5}", "{\"kv_heads\": 2, \"head_dim\": 64, \"colour\": 1}",
+        "{\"kv_heads\": 2, \"head_dim\": 64, \"keys\": {\"method\": 3}}",
+        "{\"kv_heads\": 2, \"head_dim\": 64, \"layer_overrides\": {\"x\": {}}}",
+        "{\"kv_heads\": 99999999999, \"head_dim\": 64}"}) {
     EXPECT_THROW(KVCacheConfig::from_json(text), ConfigError) << text;
   }
 }
@@ -82,7 +85,8 @@ TEST(Rope, FrequenciesFollowTheDefinition) {
   const RopeConfig rope{.theta = 10000, .rotary_dim = 64};
   const auto f = rope.inverse_frequencies();
   ASSERT_EQ(f.size(), 32u);
-  for (std::size_t i = 0; i < f.size(); ++i) EXPECT_NEAR(f[i], std::pow(10000.0, -2.0 * static_cast<double>(i) / 64), 1e-6 * f[i]);
+  for (std::size_t i = 0; i < f.size(); ++i)
+    EXPECT_NEAR(f[i], std::pow(10000.0, -2.0 * static_cast<double>(i) / 64), 1e-6 * f[i]);
 }
 
 TEST(Rope, Llama3ScalingKeepsShortAndStretchesLongWavelengths) {
@@ -94,9 +98,12 @@ TEST(Rope, Llama3ScalingKeepsShortAndStretchesLongWavelengths) {
   for (std::size_t i = 0; i < before.size(); ++i) {
     const double wavelength = 2 * M_PI / before[i];
     const double ratio = before[i] / after[i];
-    if (wavelength < 8192 / 4.0) EXPECT_FLOAT_EQ(static_cast<float>(ratio), 1) << i;
-    else if (wavelength > 8192) EXPECT_FLOAT_EQ(static_cast<float>(ratio), 8) << i;
-    else EXPECT_TRUE(ratio > 1 && ratio < 8) << i << " " << ratio;
+    if (wavelength < 8192 / 4.0)
+      EXPECT_FLOAT_EQ(static_cast<float>(ratio), 1) << i;
+    else if (wavelength > 8192)
+      EXPECT_FLOAT_EQ(static_cast<float>(ratio), 8) << i;
+    else
+      EXPECT_TRUE(ratio > 1 && ratio < 8) << i << " " << ratio;
   }
 }
 

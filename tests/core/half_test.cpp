@@ -15,7 +15,8 @@ double value_of(unsigned bits, int exponent, int fraction) {
   const unsigned f = bits & ((1u << fraction) - 1u);
   const double sign = bits >> (exponent + fraction) & 1u ? -1 : 1;
   const double scaled = static_cast<double>(f) / (1u << fraction);
-  return e == 0 ? sign * std::ldexp(scaled, 1 - bias) : sign * std::ldexp(1 + scaled, static_cast<int>(e) - bias);
+  return e == 0 ? sign * std::ldexp(scaled, 1 - bias)
+                : sign * std::ldexp(1 + scaled, static_cast<int>(e) - bias);
 }
 
 TEST(Half, EveryF16HasItsDefinedValueAndRoundTrips) {

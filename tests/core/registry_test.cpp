@@ -25,7 +25,8 @@ VELOXQUANT_REGISTER_QUANTIZER("halves", Halves);
 
 TEST(Registry, OutsideMethodsStandBesideBuiltIns) {
   const auto names = QuantizerRegistry::names();
-  for (const char* name : {"halves", "turboquant_mse", "trellis", "fp16", "bf16", "fp8", "q8_0", "q4_0", "affine"}) {
+  for (const char* name :
+       {"halves", "turboquant_mse", "trellis", "fp16", "bf16", "fp8", "q8_0", "q4_0", "affine"}) {
     EXPECT_NE(std::find(names.begin(), names.end(), name), names.end()) << name;
   }
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
@@ -38,7 +39,8 @@ TEST(Registry, RefusalsListWhatExists) {
   } catch (const ConfigError& e) {
     EXPECT_NE(std::string(e.what()).find("turboquant_mse"), std::string::npos);
   }
-  EXPECT_THROW(QuantizerRegistry::add("halves", [](const QuantizerOptions&) { return nullptr; }), ConfigError);
+  EXPECT_THROW(QuantizerRegistry::add("halves", [](const QuantizerOptions&) { return nullptr; }),
+               ConfigError);
   EXPECT_THROW(QuantizerRegistry::add("a:b", [](const QuantizerOptions&) { return nullptr; }), ConfigError);
   EXPECT_THROW(QuantizerRegistry::add("", [](const QuantizerOptions&) { return nullptr; }), ConfigError);
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 5, .head_dim = 64}), ConfigError);
@@ -47,12 +49,17 @@ TEST(Registry, RefusalsListWhatExists) {
 }
 
 TEST(Registry, OptionsThatAMethodDoesNotTakeAreRefused) {
-  EXPECT_THROW(QuantizerFactory::create("fp16", {.bits = 16, .head_dim = 64, .transform = "hadamard"}), ConfigError);
-  EXPECT_THROW(QuantizerFactory::create("q8_0", {.bits = 8, .head_dim = 64, .scale = ScaleMode::one}), ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("fp16", {.bits = 16, .head_dim = 64, .transform = "hadamard"}),
+               ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("q8_0", {.bits = 8, .head_dim = 64, .scale = ScaleMode::one}),
+               ConfigError);
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .group = 32}), ConfigError);
-  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .extra = {{"colour", "red"}}}), ConfigError);
-  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .transform = "fft"}), ConfigError);
-  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .centre = true}), ArtifactError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .extra = {{"colour", "red"}}}),
+               ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .transform = "fft"}),
+               ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .centre = true}),
+               ArtifactError);
 }
 
 TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
@@ -62,7 +69,8 @@ TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
     for (const int bits : info.bits.empty() ? std::vector<int>{16} : info.bits) {
       const auto q = QuantizerFactory::create(name, {.bits = bits, .head_dim = 64});
       Tensor x = Tensor::empty({2, 3, 5, 64}, DType::f32);
-      for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = static_cast<float>((i * 7919) % 101 - 50) / 25.0f;
+      for (std::int64_t i = 0; i < x.numel(); ++i)
+        x.data<float>()[i] = static_cast<float>((i * 7919) % 101 - 50) / 25.0f;
       for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
         const EncodedVector e = q->encode(x.to(dtype));
         EXPECT_EQ(e.original_shape, x.shape());
@@ -71,7 +79,9 @@ TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
         EXPECT_EQ(y.shape(), x.shape());
         EXPECT_EQ(y.dtype(), dtype);
         if (q->bits_per_element() > 0) {
-          EXPECT_DOUBLE_EQ(8.0 * static_cast<double>(e.nbytes()) / static_cast<double>(x.numel()), q->bits_per_element()) << name;
+          EXPECT_DOUBLE_EQ(8.0 * static_cast<double>(e.nbytes()) / static_cast<double>(x.numel()),
+                           q->bits_per_element())
+              << name;
         }
       }
       if (name != "halves") {
@@ -82,7 +92,8 @@ TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
 }
 
 TEST(VectorQuantizer, WrapsAMethodFromOutside) {
-  const auto wrapped = as_vector_quantizer(QuantizerFactory::create("halves", {.bits = 16, .head_dim = 8}), Role::keys, 8);
+  const auto wrapped =
+      as_vector_quantizer(QuantizerFactory::create("halves", {.bits = 16, .head_dim = 8}), Role::keys, 8);
   EXPECT_EQ(wrapped->code_bytes(0), 16u);
   EXPECT_EQ(wrapped->scale_bytes(0), 0u);
   const std::vector<float> rows = {1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8};

@@ -24,9 +24,9 @@ struct RopeConfig {
   int rotary_dim = 0;  // coordinates that turn, from the first; even
   Pairing pairing = Pairing::half_split;
   Scaling scaling = Scaling::none;
-  double factor = 1.0;            // linear, llama3
-  double low_freq_factor = 1.0;   // llama3
-  double high_freq_factor = 4.0;  // llama3
+  double factor = 1.0;                        // linear, llama3
+  double low_freq_factor = 1.0;               // llama3
+  double high_freq_factor = 4.0;              // llama3
   std::int64_t original_max_position = 8192;  // llama3
 
   // rotary_dim / 2 values, scaling applied (the Llama 3 rule interpolates between wavelengths).
@@ -58,8 +58,8 @@ struct KVCacheOptions {
   int batch = 1;
   MethodSpec keys{}, values{};
   std::map<int, LayerOverride> layer_overrides{};  // by layer index, from 0
-  std::int64_t sinks = 0;                        // first tokens of every row kept exact (f32)
-  std::int64_t recent = 0;                       // newest tokens of every row kept exact (f32)
+  std::int64_t sinks = 0;                          // first tokens of every row kept exact (f32)
+  std::int64_t recent = 0;                         // newest tokens of every row kept exact (f32)
   std::optional<RopeConfig> rope{};
   std::string model{};  // fingerprint of the model that the keys come from; may be empty
 };

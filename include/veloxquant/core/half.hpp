@@ -24,7 +24,8 @@ inline float to_f32(bf16 x) noexcept { return std::bit_cast<float>(std::uint32_t
 
 inline bf16 to_bf16(float x) noexcept {
   const auto u = std::bit_cast<std::uint32_t>(x);
-  if ((u & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((u >> 16) | 0x40u)};  // keep NaN a NaN
+  if ((u & 0x7fffffffu) > 0x7f800000u)
+    return {static_cast<std::uint16_t>((u >> 16) | 0x40u)};  // keep NaN a NaN
   return {static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16)};
 }
 
@@ -34,7 +35,8 @@ inline float to_f32(f16 x) noexcept {
   if (magnitude >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
   // Moving the exponent and fraction into place leaves the value 2^-112 too small; the product is exact, also
   // for subnormals.
-  return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude << 13) * 0x1p112f));
+  return std::bit_cast<float>(sign |
+                              std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude << 13) * 0x1p112f));
 }
 
 // Values that round beyond 65504 become infinity; callers check ranges where that would be an error.
@@ -56,7 +58,8 @@ inline float to_f32(fp8_e4m3 x) noexcept {
   const std::uint32_t sign = std::uint32_t{x.bits & 0x80u} << 24;
   const std::uint32_t magnitude = x.bits & 0x7fu;
   if (magnitude == 0x7fu) return std::bit_cast<float>(sign | 0x7fc00000u);
-  return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude << 20) * 0x1p120f));
+  return std::bit_cast<float>(sign |
+                              std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude << 20) * 0x1p120f));
 }
 
 // Values that round beyond 448 become NaN (the format has no infinity); callers check ranges.

@@ -35,13 +35,13 @@ const char* to_string(Role role) noexcept;
 // others when they differ from the default, so that nothing asked for is ever ignored.
 struct QuantizerOptions {
   int bits = 4;
-  int head_dim = 0;                          // coordinates of a vector; required
-  ScaleMode scale = ScaleMode::unbiased;     // for codes with a per-vector scale
-  std::string transform{};                   // "none", "hadamard", "haar"; empty: the method's own
-  int group = 0;                             // coordinates that share a scale; 0: the method's own
-  std::uint64_t seed = 0;                    // of random transforms
-  bool centre = false;                       // subtract calibrated per-head means (needs artifacts)
-  std::map<std::string, std::string> extra{}; // options of methods from outside
+  int head_dim = 0;                            // coordinates of a vector; required
+  ScaleMode scale = ScaleMode::unbiased;       // for codes with a per-vector scale
+  std::string transform{};                     // "none", "hadamard", "haar"; empty: the method's own
+  int group = 0;                               // coordinates that share a scale; 0: the method's own
+  std::uint64_t seed = 0;                      // of random transforms
+  bool centre = false;                         // subtract calibrated per-head means (needs artifacts)
+  std::map<std::string, std::string> extra{};  // options of methods from outside
   // Filled in by the cache, not by users:
   Role role = Role::keys;
   int kv_heads = 0;
@@ -50,10 +50,10 @@ struct QuantizerOptions {
 
 // What `list` says about a method.
 struct MethodInfo {
-  std::string summary{};              // one line
-  std::vector<int> bits{};            // widths served, ascending; empty: any
-  std::vector<std::string> options{}; // names of the QuantizerOptions it takes beside bits
-  std::string needs = "nothing";      // calibration or other input it cannot do without
+  std::string summary{};               // one line
+  std::vector<int> bits{};             // widths served, ascending; empty: any
+  std::vector<std::string> options{};  // names of the QuantizerOptions it takes beside bits
+  std::string needs = "nothing";       // calibration or other input it cannot do without
 
   bool takes(const std::string& option) const;
   // Throws ConfigError in the name of `operation`, listing the widths there are, when `width` is not one of them.
@@ -79,9 +79,9 @@ class QuantizerFactory {
 };
 
 // Registers a class that is constructible from QuantizerOptions, once, at start-up.
-#define VELOXQUANT_REGISTER_QUANTIZER(name, Type)                                             \
-  [[maybe_unused]] static const bool veloxquant_registered_##Type =                           \
-      (::veloxquant::QuantizerRegistry::add(                                                  \
+#define VELOXQUANT_REGISTER_QUANTIZER(name, Type)                                                          \
+  [[maybe_unused]] static const bool veloxquant_registered_##Type =                                        \
+      (::veloxquant::QuantizerRegistry::add(                                                               \
            name, [](const ::veloxquant::QuantizerOptions& o) { return std::make_shared<const Type>(o); }), \
        true)
 

@@ -38,10 +38,9 @@ void disable_huge_pages() noexcept;
 // Fills the caches of all layers with `tokens` tokens of seeded normal noise, `chunk` at a time, without a
 // model: {nbytes() of all, growth of resident memory}. Memory that was freed again does not count: how much an
 // append takes while it works is measured by measure_peak.
-std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(const KVCacheConfig& config,
-                                                              std::int64_t tokens, std::int64_t chunk,
-                                                              std::shared_ptr<ThreadPool> pool,
-                                                              std::shared_ptr<const ArtifactStore> artifacts = {});
+std::pair<std::uint64_t, std::uint64_t> measure_filled_caches(
+    const KVCacheConfig& config, std::int64_t tokens, std::int64_t chunk, std::shared_ptr<ThreadPool> pool,
+    std::shared_ptr<const ArtifactStore> artifacts = {});
 
 // Peak growth of resident memory while `ids` are prefilled in pieces of `chunk` and `decode_tokens` more are
 // decoded. The model's weights and the matrix library's own memory are touched before and do not count.

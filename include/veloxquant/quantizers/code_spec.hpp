@@ -49,7 +49,9 @@ struct CodeRun {
   int count = 0;
   std::shared_ptr<const std::vector<float>> table{};  // scalar: 2^bits values; trellis: 256 values
 
-  std::size_t code_bytes() const noexcept { return (static_cast<std::size_t>(count) * static_cast<std::size_t>(bits) + 7) / 8; }
+  std::size_t code_bytes() const noexcept {
+    return (static_cast<std::size_t>(count) * static_cast<std::size_t>(bits) + 7) / 8;
+  }
 };
 
 struct CodeSpec {
@@ -64,9 +66,13 @@ struct CodeSpec {
   // Bytes of one vector's codes: ceil(head_dim * bits / 8), or the sum over the runs; and of its scales.
   std::size_t code_bytes() const noexcept;
   std::size_t scale_bytes() const noexcept;
-  double bits_per_element() const noexcept { return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim; }
+  double bits_per_element() const noexcept {
+    return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim;
+  }
   // One factor for the whole vector, which kernels apply to the score or to the weight instead of to each value.
-  bool has_vector_scale() const noexcept { return kind >= CodeKind::scalar && vector_scale != VectorScale::none; }
+  bool has_vector_scale() const noexcept {
+    return kind >= CodeKind::scalar && vector_scale != VectorScale::none;
+  }
   // A run of a mixed code as a code of its own, without scale.
   CodeSpec of_run(const CodeRun& run) const;
   // "scalar 4 bit", "affine 4 bit group 64", ...

@@ -48,8 +48,8 @@ class VectorQuantizer : public Quantizer {
                               std::uint8_t* codes, std::uint8_t* scales) const {
     encode_rows(rows, count, head, codes, scales);
   }
-  virtual void decode_rows_at(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* /*places*/,
-                              std::size_t count, int head, float* rows) const {
+  virtual void decode_rows_at(const std::uint8_t* codes, const std::uint8_t* scales,
+                              const TokenPlace* /*places*/, std::size_t count, int head, float* rows) const {
     decode_rows(codes, scales, count, head, rows);
   }
   // The transform between the input and what the codes hold; null when there is none. Attention transforms the
@@ -70,7 +70,7 @@ class VectorQuantizer : public Quantizer {
 // The quantizer itself when it is a VectorQuantizer, else a wrapper that reaches it through encode() and decode()
 // (encode_values() and decode_values() when role is values). Throws ConfigError when its codes are not of one
 // size per vector.
-std::shared_ptr<const VectorQuantizer> as_vector_quantizer(std::shared_ptr<const Quantizer> quantizer, Role role,
-                                                           int head_dim);
+std::shared_ptr<const VectorQuantizer> as_vector_quantizer(std::shared_ptr<const Quantizer> quantizer,
+                                                           Role role, int head_dim);
 
 }  // namespace veloxquant
