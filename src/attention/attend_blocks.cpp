@@ -1,8 +1,10 @@
 #include "attention/attend_blocks.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "attention/attend_run.hpp"
 #include "core/dispatch.hpp"
@@ -43,20 +45,23 @@ T* take(std::byte*& memory, std::size_t count) {
 
 // The kernels' memory for one call.
 struct BlockMemory {
-  BlockMemory(const KeyKernel& keys, const AttendQuery& query, AttendScratch& scratch) {
-    const std::size_t row = padded_row(query.head_dim), per_block = kKernelRows * kBlockTokens;
+  BlockMemory(const KeyKernel& keys, const ValueKernel& values, const AttendQuery& query,
+              AttendScratch& scratch) {
+    const std::size_t row = padded_row(std::max(query.head_dim, values.spec.head_dim)),
+                      per_block = kKernelRows * kBlockTokens;
     const std::size_t floats =
-        keys.prepared_bytes / 4 + 2 * kKernelRows * row + 2 * per_block + per_block / 2 + 64;
+        keys.prepared_bytes / 4 + 2 * kKernelRows * row + 3 * per_block + per_block / 2 + 64;
     auto* memory = reinterpret_cast<std::byte*>(scratch.reserve(floats));
     prepared = take<std::byte>(memory, keys.prepared_bytes);
     queries = take<float>(memory, kKernelRows * row);
     sums = take<float>(memory, kKernelRows * row);
     scores = take<float>(memory, per_block);
+    offsets = take<float>(memory, per_block);
     low = take<std::uint8_t>(memory, per_block);
     high = take<std::uint8_t>(memory, per_block);
   }
   std::byte* prepared;
-  float *queries, *sums, *scores;
+  float *queries, *sums, *scores, *offsets;
   std::uint8_t *low, *high;
 };
 
@@ -78,17 +83,79 @@ void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std:
   for (std::size_t i = 0; i < dims; ++i) out[order[i]] = sums[i];
 }
 
+// The keys of blocks in frames: their scores, and what the means add to them. Mostly a block is in one frame.
+class FrameScores {
+ public:
+  FrameScores(const KeyKernel& keys, const FramedKeys& framed, const BlockMemory& memory, int rows)
+      : keys_(keys), framed_(framed), memory_(memory), rows_(rows) {}
+
+  void score(int block, const std::uint8_t* codes, const std::uint8_t* ahead) {
+    std::array<TokenPlace, kBlockTokens> places;
+    framed_.places(block, places.data());
+    for (int first = 0; first < kBlockTokens;) {
+      int end = first + 1;
+      while (end < kBlockTokens && place_of(places, end).frame_start == place_of(places, first).frame_start)
+        ++end;
+      score_frame(places, first, end, codes, first == 0 ? ahead : nullptr);
+      first = end;
+    }
+  }
+
+ private:
+  static const TokenPlace& place_of(const std::array<TokenPlace, kBlockTokens>& places, int t) {
+    return places[static_cast<std::size_t>(t)];
+  }
+
+  // Tokens [first, end) of the block, which are of one frame. Kernels score groups of 16 tokens: at a frame's ends they
+  // score tokens of its neighbours too, which are dropped.
+  void score_frame(const std::array<TokenPlace, kBlockTokens>& places, int first, int end,
+                   const std::uint8_t* codes, const std::uint8_t* ahead) {
+    const std::int64_t start = place_of(places, first).frame_start;
+    if (start != queries_.start) {
+      framed_.basis->turn_queries(memory_.queries, rows_, start, queries_);
+      keys_.prepare(keys_, queries_.coded.data(), rows_, memory_.prepared);
+    }
+    const int first_group = first / 16, groups = (end + 15) / 16 - first_group;
+    const bool whole = first % 16 == 0 && end % 16 == 0;
+    float* scores = whole ? memory_.scores : apart_;
+    keys_.scores(keys_, memory_.prepared, rows_, codes, ahead, first_group, groups, scores);
+    for (int r = 0; r < rows_; ++r) {
+      if (!whole) {
+        std::copy(scores + r * kBlockTokens + first, scores + r * kBlockTokens + end,
+                  memory_.scores + r * kBlockTokens + first);
+      }
+      const float* means = queries_.means.data() + static_cast<std::size_t>(r) * queries_.places;
+      for (int t = first; t < end; ++t)
+        memory_.offsets[r * kBlockTokens + t] = means[place_of(places, t).position - start];
+    }
+  }
+
+  const KeyKernel& keys_;
+  const FramedKeys& framed_;
+  const BlockMemory& memory_;
+  int rows_;
+  FramedQueries queries_;
+  alignas(64) float apart_[kKernelRows * kBlockTokens];
+};
+
 }  // namespace
 
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
-                   const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
-  const BlockMemory memory(keys, query, scratch);
-  const auto rows = static_cast<std::size_t>(query.rows), dims = static_cast<std::size_t>(query.head_dim);
-  const std::size_t stride = padded_row(query.head_dim);
+                   const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch,
+                   const FramedKeys* framed) {
+  const BlockMemory memory(keys, values, query, scratch);
+  const auto rows = static_cast<std::size_t>(query.rows), dims = static_cast<std::size_t>(query.head_dim),
+             value_dims = static_cast<std::size_t>(values.spec.head_dim);
+  const std::size_t stride = padded_row(values.spec.head_dim);
   std::fill(memory.sums, memory.sums + kKernelRows * stride, 0.0f);
   std::fill(memory.scores, memory.scores + kKernelRows * kBlockTokens, 0.0f);
   for (std::size_t i = 0; i < rows * dims; ++i) memory.queries[i] = query.queries[i] * query.scale;
-  keys.prepare(keys, memory.queries, query.rows, memory.prepared);
+  std::optional<FrameScores> frames;
+  if (framed != nullptr) {
+    frames.emplace(keys, *framed, memory, query.rows);
+  } else {
+    keys.prepare(keys, memory.queries, query.rows, memory.prepared);
+  }
 
   BlockSoftmax softmax(query, values, memory.sums, stride);
   softmax.weights = {.f32 = memory.scores, .u8 = memory.high, .low = memory.low, .step = softmax.step};
@@ -101,8 +168,12 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     if (first + kBlockTokens <= seen.begin || first >= seen.end) continue;
     const std::uint8_t* key_block = blocks.pages[i] + blocks.keys;
     const std::uint8_t* value_block = blocks.pages[i] + blocks.values;
-    keys.scores(keys, memory.prepared, query.rows, key_block, section_ahead(blocks, i, blocks.keys), 0, 4,
-                memory.scores);
+    const std::uint8_t* keys_ahead = section_ahead(blocks, i, blocks.keys);
+    if (frames) {
+      frames->score(i, key_block, keys_ahead);
+    } else {
+      keys.scores(keys, memory.prepared, query.rows, key_block, keys_ahead, 0, 4, memory.scores);
+    }
     weigh(softmax, {.scores = memory.scores,
                     .low = memory.low,
                     .high = memory.high,
@@ -110,14 +181,15 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .value_scales = value_block + value_scales,
                     .key_scale = scale_form(keys.spec),
                     .value_scale = scale_form(values.spec),
-                    .first = first});
+                    .first = first,
+                    .offsets = frames ? memory.offsets : nullptr});
     values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
                memory.sums);
   }
   for (std::size_t r = 0; r < rows; ++r) {
     partial.max[r] = softmax.max[r] * kLn2;
     partial.sum[r] = softmax.total_of(static_cast<int>(r));
-    write_sums(values.order, memory.sums + r * stride, dims, partial.out + r * dims);
+    write_sums(values.order, memory.sums + r * stride, value_dims, partial.out + r * value_dims);
   }
 }
 

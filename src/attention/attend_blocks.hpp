@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "attention/attend.hpp"
 #include "attention/block_kernels.hpp"
+#include "transform/coded_basis.hpp"
 
 namespace veloxquant {
 
@@ -19,8 +21,17 @@ struct BlockRange {
   std::int64_t first = 0;  // history index of the first token of block 0
 };
 
-// As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist.
+// Keys that are coded in frames: their basis, and where the 64 tokens of a block stand.
+struct FramedKeys {
+  const CodedBasis* basis = nullptr;
+  std::function<void(int block, TokenPlace* places)> places = {};
+};
+
+// As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist. Queries are
+// in the space of the key codes, with `framed` in that of the input; rows of partial.out, dense, have the coordinates
+// of the value codes.
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
-                   const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch);
+                   const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch,
+                   const FramedKeys* framed = nullptr);
 
 }  // namespace veloxquant

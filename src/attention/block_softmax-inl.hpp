@@ -81,15 +81,24 @@ HWY_INLINE float largest_of_block(const float* numbers) {
   return hn::GetLane(hn::MaxOfLanes(d, most));
 }
 
-// For blocks that some row does not see all of: scores <- scores * factors, -infinity outside what the row sees;
-// factors <- 1.
-HWY_INLINE void hide_block(const BlockSoftmax& softmax, const BlockScores& block, float* factors) {
+// For blocks with offsets, or that some row does not see all of: scores <- scores * factors + offsets, -infinity
+// outside what the row sees; factors <- 1.
+HWY_INLINE void settle_scores(const BlockSoftmax& softmax, const BlockScores& block, float* factors) {
+  const Floats d;
   for (int r = 0; r < softmax.query.rows; ++r) {
     float* row = block.scores + r * kBlockTokens;
-    for (int t = 0; t < kBlockTokens; ++t) {
+    for (int t = 0; t < kBlockTokens; t += kLanes) {
+      auto score = hn::Mul(hn::Load(d, row + t), hn::Load(d, factors + t));
+      if (block.offsets != nullptr) {
+        score = hn::MulAdd(hn::Load(d, block.offsets + r * kBlockTokens + t), hn::Set(d, kLog2E), score);
+      }
+      hn::Store(score, d, row + t);
+    }
+    if (!softmax.masked(block.first)) continue;
+    for (std::int64_t t = 0; t < kBlockTokens; ++t) {
       const std::int64_t token = block.first + t;
       const bool seen = token >= softmax.query.begin[r] && token < softmax.query.end[r];
-      row[t] = seen ? row[t] * factors[t] : -std::numeric_limits<float>::infinity();
+      if (!seen) row[t] = -std::numeric_limits<float>::infinity();
     }
   }
   std::fill(factors, factors + kBlockTokens, 1.0f);
@@ -248,7 +257,7 @@ HWY_INLINE void weigh_rows(BlockSoftmax& softmax, const BlockScores& block) {
       hn::Store(hn::Mul(hn::Load(d, factors.values + t), inverse), d, factors.values + t);
     factors.step = largest / limit;
   }
-  if (softmax.masked(block.first)) hide_block(softmax, block, factors.keys);
+  if (block.offsets != nullptr || softmax.masked(block.first)) settle_scores(softmax, block, factors.keys);
   if (softmax.query.rows == 1) return weigh_group<1>(softmax, block, factors, 0);
   for (int r = 0; r < softmax.query.rows; r += 4) weigh_group<4>(softmax, block, factors, r);
 }

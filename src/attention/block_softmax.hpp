@@ -58,6 +58,7 @@ struct BlockScores {
   const std::uint8_t *key_scales, *value_scales;  // of the vectors, one for each
   VectorScale key_scale, value_scale;             // their form
   std::int64_t first;                             // history index of the block's first token
+  const float* offsets = nullptr;                 // [rows][64], added to the scaled scores; null: 0
 };
 
 }  // namespace veloxquant

@@ -23,6 +23,7 @@
 #include "attention/attend_blocks.hpp"
 #include "cache/attend_plan.hpp"
 #include "cache/cache_state.hpp"
+#include "cache/coded_side.hpp"
 #include "core/input.hpp"
 
 namespace veloxquant {
@@ -39,28 +40,6 @@ struct ThreadScratch {
   std::vector<std::uint8_t> rows;  // of the runs at hand, of blocks that are not read as they are
 };
 thread_local ThreadScratch scratch;
-
-// The keys or the values of coded tokens as the kernels see them.
-class CodedSide {
- public:
-  explicit CodedSide(const VectorQuantizer& method)
-      : method_(&method), in_code_space_(method.code_spec() != nullptr) {
-    if (in_code_space_) decoder_ = tile_decoder(*method.code_spec());
-  }
-  TileDecoder decoder(int head) const { return in_code_space_ ? decoder_ : tile_decoder(*method_, head); }
-  // What block kernels may read; null when there is none.
-  const CodeSpec* code() const { return in_code_space_ ? method_->code_spec() : nullptr; }
-  // Null when what the kernels see is not transformed, or not centred.
-  const RowTransform* transform(int head) const {
-    return in_code_space_ ? method_->transform(head) : nullptr;
-  }
-  const float* centre(int head) const { return in_code_space_ ? method_->centre(head) : nullptr; }
-
- private:
-  const VectorQuantizer* method_;
-  bool in_code_space_;
-  TileDecoder decoder_;
-};
 
 std::size_t aligned(std::size_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -112,12 +91,11 @@ class Attention {
         mask_(mask),
         head_dim_(cache.options().head_dim),
         group_(static_cast<int>(queries_.dim(1)) / cache.options().kv_heads),
-        keys_(*cache.methods.keys),
-        values_(*cache.methods.values),
-        key_kernel_(keys_.code() != nullptr ? find_key_kernel(*keys_.code(), attention_arithmetic())
-                                            : KeyKernel{}),
-        value_kernel_(values_.code() != nullptr ? find_value_kernel(*values_.code(), attention_arithmetic())
-                                                : ValueKernel{}),
+        kernels_(cache.methods.kernels->current()
+                     ? cache.methods.kernels
+                     : std::make_shared<const LayerKernels>(cache.methods, cache.options().kv_heads)),
+        keys_(kernels_->keys),
+        values_(kernels_->values),
         exact_(tile_decoder(
             CodeSpec{.kind = CodeKind::f32, .bits = 32, .head_dim = head_dim_, .group = 0, .table = {}})),
         plan_(plan_attention(cache, lengths_, group_, mask)) {}
@@ -212,7 +190,8 @@ class Attention {
     const AttendPartial sum = memory.partial(part - tile.coded_begin);
     HistoryRange range = plan_.parts[part].range;
     bool first = true;
-    if (coded && key_kernel_.scores != nullptr && value_kernel_.add != nullptr) {
+    if (coded && keys_.key_kernel(tile.head).scores != nullptr &&
+        values_.value_kernel(tile.head).add != nullptr) {
       const std::int64_t blocks_end = std::min(range.end, blocks_end_of(tile));
       if (range.begin < blocks_end) {
         attend_packed(tile, {range.begin, blocks_end}, query, sum);
@@ -242,6 +221,14 @@ class Attention {
                             .values = block.offset + block.layout.value_codes(0),
                             .count = static_cast<int>(pages_for(range.end - range.begin)),
                             .first = range.begin};
+    FramedKeys framed{.basis = keys_.basis(tile.head), .places = {}};
+    if (framed.basis != nullptr) {
+      framed.places = [&](int index, TokenPlace* places) {
+        const std::int64_t first = (page + index) * kPageTokens;
+        cache_.key_places(row, first, {places, static_cast<std::size_t>(kPageTokens)});
+      };
+    }
+    const CodedBasis* values = values_.basis(tile.head);
     for (int first = 0; first < query.rows; first += kKernelRows) {
       // The last block may hold more tokens than are read as codes.
       std::array<std::int64_t, kKernelRows> ends;
@@ -249,14 +236,20 @@ class Attention {
       some.rows = std::min(kKernelRows, query.rows - first);
       for (int r = 0; r < some.rows; ++r)
         ends[static_cast<std::size_t>(r)] = std::min(query.end[first + r], range.end);
-      const std::size_t skipped = static_cast<std::size_t>(first) * static_cast<std::size_t>(head_dim_);
+      const std::size_t width = static_cast<std::size_t>(head_dim_),
+                        skipped = static_cast<std::size_t>(first) * width;
       some.queries += skipped;
       if (some.key_offset != nullptr) some.key_offset += first;
       some.begin += first;
       some.end = ends.data();
-      attend_blocks(key_kernel_, value_kernel_, blocks, some,
-                    {.max = sum.max + first, .sum = sum.sum + first, .out = sum.out + skipped},
-                    scratch.kernel);
+      AttendPartial part{.max = sum.max + first, .sum = sum.sum + first, .out = sum.out + skipped};
+      if (values != nullptr) part.out = scratch.merge.reserve(kKernelRows * width);
+      attend_blocks(keys_.key_kernel(tile.head), values_.value_kernel(tile.head), blocks, some, part,
+                    scratch.kernel, framed.basis != nullptr ? &framed : nullptr);
+      for (std::size_t r = 0; values != nullptr && r < static_cast<std::size_t>(some.rows); ++r) {
+        values->restore_sum(part.out + r * static_cast<std::size_t>(values->coded_dim()), part.sum[r],
+                            sum.out + skipped + r * width);
+      }
     }
   }
 
@@ -378,9 +371,8 @@ class Attention {
   float scale_;
   AttentionMask mask_;
   int head_dim_, group_;
-  CodedSide keys_, values_;
-  KeyKernel key_kernel_;
-  ValueKernel value_kernel_;
+  std::shared_ptr<const LayerKernels> kernels_;
+  const CodedSide &keys_, &values_;
   TileDecoder exact_;
   AttendPlan plan_;
   Tensor out_;

@@ -5,6 +5,7 @@
 #include <veloxquant/core/context.hpp>
 
 #include "cache/cache_state.hpp"
+#include "cache/coded_side.hpp"
 
 namespace veloxquant {
 namespace {
@@ -41,7 +42,9 @@ std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
   std::vector<LayerMethods> layers;
   for (int layer = 0; layer < config.options().layers; ++layer) {
     auto keys = method(layer, Role::keys);
-    layers.push_back({std::move(keys), method(layer, Role::values)});
+    LayerMethods methods{std::move(keys), method(layer, Role::values)};
+    methods.kernels = std::make_shared<const LayerKernels>(methods, config.options().kv_heads);
+    layers.push_back(std::move(methods));
   }
   return layers;
 }

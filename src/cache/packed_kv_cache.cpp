@@ -7,6 +7,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "cache/cache_state.hpp"
+#include "cache/coded_side.hpp"
 
 namespace veloxquant {
 namespace {
@@ -64,6 +65,8 @@ PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int la
   check_method(methods.values, settings, Role::values);
   auto blocks = head_blocks(methods, settings.options().kv_heads);
   if (!pool) pool = default_thread_pool();
+  if (!methods.kernels)
+    methods.kernels = std::make_shared<const LayerKernels>(methods, settings.options().kv_heads);
   state_.reset(new State{{.config = std::move(config),
                           .layer = layer,
                           .methods = std::move(methods),

@@ -28,6 +28,13 @@ class SpectralQuantizer final : public VectorQuantizer {
   std::size_t code_bytes(int head) const noexcept override { return of(head).spec().code_bytes(); }
   std::size_t scale_bytes(int head) const noexcept override { return of(head).spec().scale_bytes(); }
   std::int64_t frame() const noexcept override { return frame_; }
+  using VectorQuantizer::code_spec;
+  const CodeSpec* code_spec(int head) const override {
+    return of(head).readable() ? &of(head).spec() : nullptr;
+  }
+  const CodedBasis* basis(int head) const noexcept override {
+    return of(head).readable() ? &of(head) : nullptr;
+  }
 
   void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
                    std::uint8_t* scales) const override {

@@ -33,6 +33,7 @@ class FrameAngles {
 SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
                            std::shared_ptr<const RopeTurn> turn, std::int64_t frame)
     : head_dim_(basis.head_dim),
+      frame_(frame),
       means_(basis.mean, basis.mean + basis.head_dim),
       code_(make_mixed_code(runs, gain && !runs.empty(), turn != nullptr)),
       turn_(std::move(turn)) {
@@ -54,6 +55,44 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
       inverse_[c * padded + i] = basis.inverse[c * dim + i] * sigma;
     }
   }
+  if (turn_ == nullptr || !readable()) return;
+  query_basis_.resize(dim * columns);
+  for (std::size_t i = 0; i < dim; ++i) {
+    for (std::size_t c = 0; c < coded; ++c) query_basis_[i * columns + c] = inverse_[c * padded + i];
+  }
+  const auto places = static_cast<std::size_t>(frame_);
+  const std::size_t place_columns = as_size(padded_columns(static_cast<int>(frame_)));
+  query_means_.resize(dim * place_columns);
+  for (std::size_t i = 0; i < dim; ++i) {
+    for (std::size_t t = 0; t < places; ++t) query_means_[i * place_columns + t] = means_[t * dim + i];
+  }
+  frame_turn_ = turn_->angles(frame_);
+}
+
+void SpectralHead::turn_queries(const float* queries, int rows, std::int64_t start,
+                                FramedQueries& seen) const {
+  const std::size_t dim = as_size(head_dim_), count = as_size(rows);
+  seen.turned.resize(count * dim);
+  seen.coded.resize(count * as_size(coded_dim()) + kMatrixPad);
+  seen.places = static_cast<std::size_t>(frame_);
+  seen.means.resize(count * seen.places + kMatrixPad);
+  if (seen.start >= 0 && start == seen.start + frame_) {
+    RopeTurn::advance(seen.angles, frame_turn_);
+  } else if (start != seen.start) {
+    seen.angles = turn_->angles(start);
+  }
+  seen.start = start;
+  for (std::size_t r = 0; r < count; ++r)
+    turn_->back(seen.angles, queries + r * dim, seen.turned.data() + r * dim);
+  multiply_rows(seen.turned.data(), rows, query_basis_.data(), head_dim_, coded_dim(), seen.coded.data());
+  multiply_rows(seen.turned.data(), rows, query_means_.data(), head_dim_, static_cast<int>(frame_),
+                seen.means.data());
+}
+
+void SpectralHead::restore_sum(const float* coded, float weight, float* out) const {
+  std::vector<float> sum(as_size(head_dim_) + kMatrixPad);
+  multiply_rows(coded, 1, inverse_.data(), coded_dim(), head_dim_, sum.data());
+  for (std::size_t i = 0; i < as_size(head_dim_); ++i) out[i] = sum[i] + weight * means_[i];
 }
 
 void SpectralHead::shift(float* row, const TokenPlace* place, float sign) const {

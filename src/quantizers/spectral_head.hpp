@@ -13,6 +13,7 @@
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include "codebook/row_code.hpp"
+#include "transform/coded_basis.hpp"
 #include "transform/rope_turn.hpp"
 
 namespace veloxquant {
@@ -26,7 +27,7 @@ struct SpectralBasis {
   const float* lambda = nullptr;
 };
 
-class SpectralHead {
+class SpectralHead final : public CodedBasis {
  public:
   // `turn` is null for values; for keys the centroids are unbiased. Means turned by 0 .. frame - 1 are kept
   // as a table, up to 1024 of them.
@@ -40,15 +41,32 @@ class SpectralHead {
               std::uint8_t* scales) const;
   void decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
               std::size_t count, float* rows) const;
-  std::size_t nbytes() const noexcept { return 4 * (means_.size() + forward_.size() + inverse_.size()); }
+  // Whether attention can read the codes through turn_queries() and restore_sum(): there are codes, and the means of
+  // all places of a frame are in the table.
+  bool readable() const noexcept {
+    return spec().head_dim > 0 && (turn_ == nullptr || frame_ <= table_rows());
+  }
+  int coded_dim() const noexcept override { return spec().head_dim; }
+  void turn_queries(const float* queries, int rows, std::int64_t start, FramedQueries& seen) const override;
+  void restore_sum(const float* coded, float weight, float* out) const override;
+  std::size_t nbytes() const noexcept {
+    return 4 *
+           (means_.size() + forward_.size() + inverse_.size() + query_basis_.size() + query_means_.size());
+  }
 
  private:
   // Subtracts (sign -1) or adds (1) the mean as it stands at the token's place in its frame.
   void shift(float* row, const TokenPlace* place, float sign) const;
 
+  std::int64_t table_rows() const noexcept { return static_cast<std::int64_t>(means_.size()) / head_dim_; }
+
   int head_dim_;
+  std::int64_t frame_;
   std::vector<float> means_;              // [turned by 0, 1, ..., head_dim]; values have the first row only
   std::vector<float> forward_, inverse_;  // matrices [head_dim, coded] and [coded, head_dim], padded
+  // Keys: what queries are multiplied by, the transposes of inverse_ and means_, padded.
+  std::vector<float> query_basis_, query_means_;
+  TurnAngles frame_turn_;
   std::shared_ptr<const RowCode> code_;
   std::shared_ptr<const RopeTurn> turn_;
 };

@@ -56,6 +56,14 @@ void RopeTurn::back(const TurnAngles& angles, const float* x, float* out) const 
   }
 }
 
+void RopeTurn::advance(TurnAngles& angles, const TurnAngles& step) noexcept {
+  for (std::size_t i = 0; i < angles.cosines.size(); ++i) {
+    const float cosine = angles.cosines[i], sine = angles.sines[i];
+    angles.cosines[i] = cosine * step.cosines[i] - sine * step.sines[i];
+    angles.sines[i] = sine * step.cosines[i] + cosine * step.sines[i];
+  }
+}
+
 // With a pair as a complex number, a 2x2 block B maps z to u z + v conj(z); turning it from both sides
 // multiplies u by the phase of the difference of the angles and v by that of their sum.
 std::vector<double> RopeTurn::average(std::span<const double> a, std::int64_t frame) const {

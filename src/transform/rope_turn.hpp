@@ -26,6 +26,9 @@ class RopeTurn {
   void forwards(const TurnAngles& angles, const float* x, float* out) const noexcept;
   void back(const TurnAngles& angles, const float* x, float* out) const noexcept;
 
+  // angles <- those of the position that is `step` further on, to rounding.
+  static void advance(TurnAngles& angles, const TurnAngles& step) noexcept;
+
   // The average of R_t A R_t^T over t = 0 .. frame - 1; A is [head_dim, head_dim].
   std::vector<double> average(std::span<const double> a, std::int64_t frame) const;
 

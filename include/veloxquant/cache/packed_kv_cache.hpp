@@ -32,10 +32,13 @@
 namespace veloxquant {
 
 class ArtifactStore;
+struct LayerKernels;
 
 // The methods of a layer, shared by every cache of that layer.
 struct LayerMethods {
   std::shared_ptr<const VectorQuantizer> keys, values;
+  // How attention reads their codes; a cache makes it when it is not there.
+  std::shared_ptr<const LayerKernels> kernels = nullptr;
 
   // Bytes of the codes and scales of one token, all heads.
   std::size_t token_bytes(int kv_heads) const noexcept {

@@ -20,6 +20,8 @@
 
 namespace veloxquant {
 
+class CodedBasis;
+
 // Where a token stands: its position in the text, and that of the first token of its frame. Frames are cut by the
 // cache: `frame()` consecutive coded tokens, from the first coded one on; a token whose distance from the start of
 // its frame would reach `frame()` (a gap in the positions) begins a new one. So 0 <= position - frame_start < frame().
@@ -55,6 +57,9 @@ class VectorQuantizer : public Quantizer {
   // The transform between the input and what the codes hold; null when there is none. Attention transforms the
   // query (keys) or the sum (values) instead of the cached vectors.
   virtual const RowTransform* transform(int /*head*/) const noexcept { return nullptr; }
+  // How the codes of code_spec(head) stand to the input where transform() and centre() cannot say it (fewer coordinates,
+  // frames); null when those two do. Attention on codes then goes through it.
+  virtual const CodedBasis* basis(int /*head*/) const noexcept { return nullptr; }
   // The mean [head_dim] subtracted from the vectors of a KV head before the transform; null when there is none.
   virtual const float* centre(int /*head*/) const noexcept { return nullptr; }
   // Bytes of tables, bases and means held by the method and shared by all caches that use it.

@@ -1,0 +1,57 @@
+// The coded keys and values of a layer as attention reads them: by KV head, the kernels of the code and the decoder for
+// what they do not read. Made once for a layer's methods, as tables of kernels take longer to make than a decode step.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+#include <veloxquant/attention/arithmetic.hpp>
+#include <veloxquant/cache/packed_kv_cache.hpp>
+
+#include "attention/attend.hpp"
+#include "attention/block_kernels.hpp"
+#include "transform/coded_basis.hpp"
+
+namespace veloxquant {
+
+class CodedSide {
+ public:
+  CodedSide(const VectorQuantizer& method, Role role, int kv_heads, AttentionArithmetic arithmetic);
+
+  TileDecoder decoder(int head) const { return of(head).decoder; }
+  // Without functions where there is none.
+  const KeyKernel& key_kernel(int head) const { return of(head).key; }
+  const ValueKernel& value_kernel(int head) const { return of(head).value; }
+  // What kernels see: the codes' coordinates seen through a basis (then the decoder's rows are in the space of the
+  // input), or transformed and centred rows. Null when it is neither.
+  const CodedBasis* basis(int head) const { return of(head).basis; }
+  const RowTransform* transform(int head) const {
+    return of(head).in_code_space ? method_->transform(head) : nullptr;
+  }
+  const float* centre(int head) const { return of(head).in_code_space ? method_->centre(head) : nullptr; }
+
+ private:
+  struct Head {
+    bool in_code_space = false;  // decoded rows are those of the codes
+    TileDecoder decoder;
+    const CodedBasis* basis = nullptr;
+    KeyKernel key;
+    ValueKernel value;
+  };
+  const Head& of(int head) const { return heads_[static_cast<std::size_t>(head)]; }
+
+  const VectorQuantizer* method_;
+  std::vector<Head> heads_;
+};
+
+struct LayerKernels {
+  LayerKernels(const LayerMethods& methods, int kv_heads);
+  // Whether they are what the settings in use ask for.
+  bool current() const;
+
+  AttentionArithmetic arithmetic;
+  std::string level;
+  CodedSide keys, values;
+};
+
+}  // namespace veloxquant
