@@ -4,6 +4,7 @@
 #include <veloxquant/core/cpu.hpp>
 
 #include "attention/affine_blocks.hpp"
+#include "attention/float_blocks.hpp"
 #include "attention/mixed_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
 #include "attention/trellis_blocks.hpp"
@@ -17,6 +18,7 @@ bool has_avx512() { return cpu_level() == "AVX3_DL"; }
 }  // namespace
 
 KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
+  if (spec.kind <= CodeKind::fp8_e4m3) return float_keys(spec);
   if (arithmetic == AttentionArithmetic::precise) return {};
   const bool avx512 = has_avx512();
   switch (spec.kind) {
@@ -35,6 +37,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
 }
 
 ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
+  if (spec.kind <= CodeKind::fp8_e4m3) return float_values(spec);
   if (arithmetic == AttentionArithmetic::precise) return {};
   const bool avx512 = has_avx512();
   switch (spec.kind) {
