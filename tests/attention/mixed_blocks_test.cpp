@@ -15,12 +15,6 @@ const Plan kTrellisRuns = {
     {CodeKind::trellis, 2, 64}, {CodeKind::scalar, 4, 16}, {CodeKind::trellis, 3, 128}};
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15}, {CodeKind::scalar, 2, 33}};  // no kernel, row order
 
-// Calls body() at every CPU level that has kernels of these codes.
-template <class Body>
-void on_levels_with_kernels(const Body& body) {
-  test::on_levels_with_kernels(make_scalar_code(4, 128, ScaleMode::one)->spec(), body);
-}
-
 TEST(MixedBlocks, PagesGiveBackEveryRow) {
   std::mt19937 random(1);
   for (const Plan& plan : {kScalarRuns, kTrellisRuns, kOddRuns}) {
@@ -45,11 +39,11 @@ TEST(MixedBlocks, HasNoKernelWhereARunHasNone) {
 }
 
 TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
-  on_levels_with_kernels([] {
-    std::mt19937 random(2);
-    for (const Plan& plan : {kScalarRuns, kTrellisRuns}) {
-      for (const bool gain : {false, true}) {
-        const auto code = make_mixed_code(plan, gain, false);
+  std::mt19937 random(2);
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns}) {
+    for (const bool gain : {false, true}) {
+      const auto code = make_mixed_code(plan, gain, false);
+      test::on_levels_with_kernels(code->spec(), [&] {
         for (const int rows : {1, 3, 4, 8}) {
           for (const float sharpness : {0.5f, 1.0f, 4.0f}) {
             const double share = test::error_share(*code, *code, rows, 8, sharpness, random);
@@ -58,9 +52,9 @@ TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
             EXPECT_GT(share, 1e-7);
           }
         }
-      }
+      });
     }
-  });
+  }
 }
 
 }  // namespace
