@@ -35,7 +35,9 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
         return scalar_keys(spec, scalar_scores_avx2(spec.bits), ProductSums::of_two);
       return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
-      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return trellis_keys(spec, trellis_scores_avx2(spec.bits), TrellisOperands::words);
+      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr, TrellisOperands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
@@ -57,6 +59,7 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
         return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
       return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
+      if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec.bits));
       return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr);
     case CodeKind::affine:
     case CodeKind::integer:
