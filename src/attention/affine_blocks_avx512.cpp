@@ -81,7 +81,7 @@ VELOXQUANT_INLINE __m512 joined(__m512i high, __m512i low) {
 
 VELOXQUANT_INLINE void prefetch(const std::uint8_t* begin, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T1);
 }
 
 // ---- keys: token groups [First, First + Groups) ----

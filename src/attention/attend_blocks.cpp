@@ -1,7 +1,6 @@
 #include "attention/attend_blocks.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <limits>
 
@@ -81,15 +80,6 @@ void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std:
 
 }  // namespace
 
-float block_gain(std::uint8_t stored) noexcept {
-  static const std::array<float, kGainSteps> values = [] {
-    std::array<float, kGainSteps> table;
-    for (int u = 0; u < kGainSteps; ++u) table[static_cast<std::size_t>(u)] = gain_value(u);
-    return table;
-  }();
-  return values[stored % kGainSteps];
-}
-
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
                    const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const BlockMemory memory(keys, query, scratch);
@@ -125,7 +115,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                memory.sums);
   }
   for (std::size_t r = 0; r < rows; ++r) {
-    partial.max[r] = softmax.max[r];
+    partial.max[r] = softmax.max[r] * kLn2;
     partial.sum[r] = softmax.total_of(static_cast<int>(r));
     write_sums(values.order, memory.sums + r * stride, dims, partial.out + r * dims);
   }

@@ -15,24 +15,12 @@ namespace HWY_NAMESPACE {
 
 inline constexpr int kBlockVectors = kBlockTokens / kLanes;
 
-// The scales of a block's vectors as floats.
-HWY_INLINE void load_block_scales(VectorScale form, const std::uint8_t* scales, float* factors) {
-  const Floats d;
-  if (form == VectorScale::gain) {
-    for (int t = 0; t < kBlockTokens; ++t) factors[t] = block_gain(scales[t]);
-    return;
-  }
-  for (int t = 0; t < kBlockTokens; t += kLanes) {
-    hn::Store(form == VectorScale::f16 ? load_f16(d, scales + 2 * t) : hn::Set(d, 1.0f), d, factors + t);
-  }
-}
-
-// Scores of tokens outside [begin, end) of the block <- -infinity.
-HWY_INLINE void hide_tokens(float* scores, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t t = 0; t < kBlockTokens; ++t) {
-    if (t < begin || t >= end) scores[t] = -std::numeric_limits<float>::infinity();
-  }
-}
+// What a block's scores and weights are multiplied by.
+struct BlockFactors {
+  alignas(64) float keys[kBlockTokens];    // the vectors' scales times log2(e)
+  alignas(64) float values[kBlockTokens];  // the vectors' scales; over `step` where weights are rounded
+  float step = 1;                          // of rounded weights at the block's highest score
+};
 
 // exp2(x) for x up to a little above 0, to 3e-7 of the result; 0 where it would leave the normal numbers and
 // for -infinity.
@@ -67,6 +55,46 @@ HWY_INLINE FloatVector exp2_of(FloatVector x) {
 #endif
 }
 
+// The scales of a block's vectors as floats, times `factor`.
+HWY_INLINE void load_block_scales(VectorScale form, const std::uint8_t* scales, float factor,
+                                  float* factors) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  const hn::Rebind<std::uint8_t, Floats> db;
+  const auto by = hn::Set(d, factor);
+  for (int t = 0; t < kBlockTokens; t += kLanes) {
+    auto scale = by;
+    if (form == VectorScale::f16) scale = hn::Mul(by, load_f16(d, scales + 2 * t));
+    if (form == VectorScale::gain) {
+      // gain_value()
+      const auto steps = hn::Sub(hn::PromoteTo(di, hn::LoadU(db, scales + t)), hn::Set(di, kGainSteps / 2));
+      scale = hn::Mul(by, exp2_of(hn::Mul(hn::ConvertTo(d, steps), hn::Set(d, 0.25f))));
+    }
+    hn::Store(scale, d, factors + t);
+  }
+}
+
+HWY_INLINE float largest_of_block(const float* numbers) {
+  const Floats d;
+  auto most = hn::Load(d, numbers);
+  for (int t = kLanes; t < kBlockTokens; t += kLanes) most = hn::Max(most, hn::Load(d, numbers + t));
+  return hn::GetLane(hn::MaxOfLanes(d, most));
+}
+
+// For blocks that some row does not see all of: scores <- scores * factors, -infinity outside what the row sees;
+// factors <- 1.
+HWY_INLINE void hide_block(const BlockSoftmax& softmax, const BlockScores& block, float* factors) {
+  for (int r = 0; r < softmax.query.rows; ++r) {
+    float* row = block.scores + r * kBlockTokens;
+    for (int t = 0; t < kBlockTokens; ++t) {
+      const std::int64_t token = block.first + t;
+      const bool seen = token >= softmax.query.begin[r] && token < softmax.query.end[r];
+      row[t] = seen ? row[t] * factors[t] : -std::numeric_limits<float>::infinity();
+    }
+  }
+  std::fill(factors, factors + kBlockTokens, 1.0f);
+}
+
 // The largest lane of each of R vectors (1 or 4).
 template <int R>
 HWY_INLINE void max_of_rows(const FloatVector* v, float* of_row) {
@@ -91,105 +119,138 @@ HWY_INLINE void max_of_rows(const FloatVector* v, float* of_row) {
   }
 }
 
-HWY_INLINE void shrink_row(BlockSoftmax& softmax, int r, float max) {
+// Rows whose maximum grew: what was summed so far shrinks by `factors`.
+HWY_INLINE void shrink_row(BlockSoftmax& softmax, int r, float factor) {
   const Floats d;
-  const auto factor = exp_not_above_zero(hn::Set(d, softmax.max[r] - max));
-  softmax.max[r] = max;
+  const auto by = hn::Set(d, factor);
   float* total = softmax.total + r * kTotalLanes;
-  for (int i = 0; i < kTotalLanes; i += kLanes)
-    hn::Store(hn::Mul(hn::Load(d, total + i), factor), d, total + i);
+  for (int i = 0; i < kTotalLanes; i += kLanes) hn::Store(hn::Mul(hn::Load(d, total + i), by), d, total + i);
   float* sums = softmax.sums + static_cast<std::size_t>(r) * softmax.stride;
   for (std::size_t c = 0; c < softmax.stride; c += kLanes)
-    hn::Store(hn::Mul(hn::Load(d, sums + c), factor), d, sums + c);
+    hn::Store(hn::Mul(hn::Load(d, sums + c), by), d, sums + c);
 }
 
-// Bytes <- weights / step, rounded; the step is chosen so that the largest weight becomes the largest number.
-HWY_INLINE void round_weights(BlockSoftmax& softmax, const BlockScores& block, int r, float largest) {
+// The maximum of each row in a lane of the first of so many floats.
+inline constexpr int kRowLanes = kLanes < 4 ? 4 : kLanes;
+
+// Rows [first, first + 4): their maxima <- with the block's `highest` scores; share[r] <- what a weight of 1 in the
+// block is beside the row's maximum, exp2(highest - maximum), 0 for rows that see nothing.
+HWY_INLINE void share_of_rows(BlockSoftmax& softmax, int first, const float* highest, float* share) {
   const Floats d;
+  const float none = -std::numeric_limits<float>::infinity();
+  alignas(64) float grown[kRowLanes];
+  bool any = false;
+  for (int r = 0; r < 4; ++r) {
+    const float own = highest[r] + softmax.offset[first + r], before = softmax.max[first + r];
+    any = any || own > before;
+    softmax.max[first + r] = std::max(own, before);
+    share[r] = own == none ? none : own - softmax.max[first + r];
+    grown[r] = before == none ? none : before - softmax.max[first + r];
+  }
+  for (int i = 0; i < kRowLanes; i += kLanes) hn::Store(exp2_of(hn::Load(d, share + i)), d, share + i);
+  if (!any) return;
+  for (int i = 0; i < kRowLanes; i += kLanes) hn::Store(exp2_of(hn::Load(d, grown + i)), d, grown + i);
+  for (int r = 0; r < 4; ++r) {
+    if (grown[r] != 1) shrink_row(softmax, first + r, grown[r]);
+  }
+}
+
+// Numbers below 2^16 of a block's 64 tokens -> their low bytes (and the bytes above them, if `high`).
+HWY_INLINE void store_bytes(const hn::Vec<hn::RebindToSigned<Floats>>* numbers, bool wide, std::uint8_t* low,
+                            std::uint8_t* high) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i first = _mm512_packus_epi32(numbers[0].raw, numbers[1].raw);
+  const __m512i last = _mm512_packus_epi32(numbers[2].raw, numbers[3].raw);
+  const auto store = [&](__m512i a, __m512i b, std::uint8_t* to) {
+    _mm512_store_si512(to, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b)));
+  };
+  if (wide) {
+    const __m512i byte = _mm512_set1_epi16(255);
+    store(_mm512_and_si512(first, byte), _mm512_and_si512(last, byte), low);
+    store(_mm512_srli_epi16(first, 8), _mm512_srli_epi16(last, 8), high);
+  } else {
+    store(first, last, high);
+  }
+#else
   const hn::RebindToSigned<Floats> di;
   const hn::Rebind<std::uint8_t, Floats> db;
-  const bool wide = softmax.form == WeightForm::u16;
-  const float limit = wide ? 65535.0f : 255.0f;
-  softmax.step[r] = largest / limit;
-  const auto inverse = hn::Set(d, largest > 1e-30f ? limit / largest : 0.0f);
-  const float* weights = block.scores + r * kBlockTokens;
-  std::uint8_t* high = block.high + r * kBlockTokens;
-  std::uint8_t* low = block.low + r * kBlockTokens;
-  for (int t = 0; t < kBlockTokens; t += kLanes) {
-    const auto number = hn::NearestInt(hn::Mul(hn::Load(d, weights + t), inverse));
-    if (wide) {
-      hn::StoreU(hn::DemoteTo(db, hn::And(number, hn::Set(di, 255))), db, low + t);
-      hn::StoreU(hn::DemoteTo(db, hn::ShiftRight<8>(number)), db, high + t);
-    } else {
-      hn::StoreU(hn::DemoteTo(db, number), db, high + t);
-    }
+  for (int v = 0; v < kBlockVectors; ++v) {
+    if (wide) hn::StoreU(hn::DemoteTo(db, hn::And(numbers[v], hn::Set(di, 255))), db, low + v * kLanes);
+    const auto above = wide ? hn::ShiftRight<8>(numbers[v]) : numbers[v];
+    hn::StoreU(hn::DemoteTo(db, above), db, high + v * kLanes);
   }
+#endif
 }
 
 // The rows [first, first + R), step by step for all of them, as the latencies of one row would add up. Rows
-// beyond the query's are carried along.
+// beyond the query's are carried along. Scores are kept as logarithms to base 2.
+//
+// Rounded weights are exp2(score - highest score of the block) times the value's scale, so their step needs no
+// look at the weights: the largest number belongs to the largest scale at the highest score. What the block's
+// highest score lies below the row's maximum becomes part of the step.
 template <int R>
-HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, const float* key_factors,
-                            const float* value_factors, int first) {
-  constexpr float kLog2E = 1.44269504f;
+HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, const BlockFactors& factors,
+                            int first) {
   const Floats d;
   float* scores = block.scores + first * kBlockTokens;
-  alignas(16) float highest[4], largest[4];
   FloatVector of_row[R];
   for (int r = 0; r < R; ++r) {
-    float* row = scores + r * kBlockTokens;
-    const auto offset = hn::Set(d, softmax.offset[first + r]);
-    auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
-    for (int t = 0; t < kBlockTokens; t += kLanes) {
-      const auto score = hn::MulAdd(hn::Load(d, row + t), hn::Load(d, key_factors + t), offset);
-      hn::Store(score, d, row + t);
-      max = hn::Max(max, score);
-    }
-    of_row[r] = max;
-  }
-  if (softmax.masked(block.first)) {
-    for (int r = 0; r < R && first + r < softmax.query.rows; ++r) {
-      float* row = scores + r * kBlockTokens;
-      hide_tokens(row, softmax.query.begin[first + r] - block.first,
-                  softmax.query.end[first + r] - block.first);
-      of_row[r] = hn::Load(d, row);
-      for (int t = kLanes; t < kBlockTokens; t += kLanes)
-        of_row[r] = hn::Max(of_row[r], hn::Load(d, row + t));
+    of_row[r] = hn::Mul(hn::Load(d, scores + r * kBlockTokens), hn::Load(d, factors.keys));
+    for (int t = kLanes; t < kBlockTokens; t += kLanes) {
+      const auto score = hn::Mul(hn::Load(d, scores + r * kBlockTokens + t), hn::Load(d, factors.keys + t));
+      of_row[r] = hn::Max(of_row[r], score);
     }
   }
+  alignas(64) float highest[kRowLanes], share[kRowLanes];
+  std::fill(highest, highest + 4, -std::numeric_limits<float>::infinity());
   max_of_rows<R>(of_row, highest);
+  share_of_rows(softmax, first, highest, share);
+
   for (int r = 0; r < R; ++r) {
-    if (highest[r] > softmax.max[first + r]) shrink_row(softmax, first + r, highest[r]);
-  }
-  for (int r = 0; r < R; ++r) {
-    float* row = scores + r * kBlockTokens;
-    const float max = softmax.max[first + r];
-    const bool nothing = max == -std::numeric_limits<float>::infinity();
-    const auto reference = hn::Set(d, nothing ? 0.0f : -max * kLog2E);
-    auto total = hn::Zero(d), most = hn::Zero(d);
-    for (int t = 0; t < kBlockTokens; t += kLanes) {
-      auto weight = exp2_of(hn::MulAdd(hn::Load(d, row + t), hn::Set(d, kLog2E), reference));
+    const float* row = scores + r * kBlockTokens;
+    const bool whole = softmax.form == WeightForm::f32;
+    const float reference = whole ? softmax.max[first + r] - softmax.offset[first + r] : highest[r];
+    const bool nothing = reference == -std::numeric_limits<float>::infinity();
+    const auto below = hn::Set(d, nothing ? 0.0f : -reference);
+    auto total = hn::Zero(d);
+    hn::Vec<hn::RebindToSigned<Floats>> numbers[kBlockVectors];
+    for (int v = 0; v < kBlockVectors; ++v) {
+      const int t = v * kLanes;
+      auto weight = exp2_of(hn::MulAdd(hn::Load(d, row + t), hn::Load(d, factors.keys + t), below));
       total = hn::Add(total, weight);
-      weight = hn::Mul(weight, hn::Load(d, value_factors + t));
-      most = hn::Max(most, weight);
-      hn::Store(weight, d, row + t);
+      weight = hn::Mul(weight, hn::Load(d, factors.values + t));
+      if (whole) {
+        hn::Store(weight, d, block.scores + (first + r) * kBlockTokens + t);
+      } else {
+        numbers[v] = hn::NearestInt(weight);
+      }
     }
     float* totals = softmax.total + (first + r) * kTotalLanes;
-    hn::Store(hn::Add(hn::Load(d, totals), total), d, totals);
-    of_row[r] = most;
+    hn::Store(hn::MulAdd(total, hn::Set(d, whole ? 1.0f : share[r]), hn::Load(d, totals)), d, totals);
+    if (whole) continue;
+    softmax.step[first + r] = share[r] * factors.step;
+    store_bytes(numbers, softmax.form == WeightForm::u16, block.low + (first + r) * kBlockTokens,
+                block.high + (first + r) * kBlockTokens);
   }
-  if (softmax.form == WeightForm::f32) return;
-  max_of_rows<R>(of_row, largest);
-  for (int r = 0; r < R; ++r) round_weights(softmax, block, first + r, largest[r]);
 }
 
 HWY_INLINE void weigh_rows(BlockSoftmax& softmax, const BlockScores& block) {
-  alignas(64) float key_factors[kBlockTokens], value_factors[kBlockTokens];
-  load_block_scales(block.key_scale, block.key_scales, key_factors);
-  load_block_scales(block.value_scale, block.value_scales, value_factors);
-  if (softmax.query.rows == 1) return weigh_group<1>(softmax, block, key_factors, value_factors, 0);
-  for (int r = 0; r < softmax.query.rows; r += 4)
-    weigh_group<4>(softmax, block, key_factors, value_factors, r);
+  BlockFactors factors;
+  load_block_scales(block.key_scale, block.key_scales, kLog2E, factors.keys);
+  load_block_scales(block.value_scale, block.value_scales, 1.0f, factors.values);
+  if (softmax.form != WeightForm::f32) {
+    const float largest = largest_of_block(factors.values);
+    const float limit = softmax.form == WeightForm::u16 ? 65535.0f : 255.0f;
+    const Floats d;
+    const auto inverse = hn::Set(d, largest > 1e-30f ? limit / largest : 0.0f);
+    for (int t = 0; t < kBlockTokens; t += kLanes)
+      hn::Store(hn::Mul(hn::Load(d, factors.values + t), inverse), d, factors.values + t);
+    factors.step = largest / limit;
+  }
+  if (softmax.masked(block.first)) hide_block(softmax, block, factors.keys);
+  if (softmax.query.rows == 1) return weigh_group<1>(softmax, block, factors, 0);
+  for (int r = 0; r < softmax.query.rows; r += 4) weigh_group<4>(softmax, block, factors, r);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -13,8 +13,9 @@
 namespace veloxquant {
 
 inline constexpr int kTotalLanes = 16;  // sums of weights are kept in so many parts
+inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
-// State over the blocks of a call.
+// State over the blocks of a call. Scores here are logarithms to base 2.
 struct BlockSoftmax {
   BlockSoftmax(const AttendQuery& attend_query, const ValueKernel& values, float* value_sums,
                std::size_t sum_stride)
@@ -26,7 +27,8 @@ struct BlockSoftmax {
     for (int r = 0; r < kKernelRows; ++r) {
       max[r] = -std::numeric_limits<float>::infinity();
       step[r] = 1;
-      offset[r] = r < query.rows && query.key_offset != nullptr ? query.key_offset[r] * query.scale : 0.0f;
+      offset[r] =
+          r < query.rows && query.key_offset != nullptr ? query.key_offset[r] * query.scale * kLog2E : 0.0f;
     }
   }
 
@@ -49,9 +51,6 @@ struct BlockSoftmax {
   alignas(64) float max[kKernelRows], total[kKernelRows * kTotalLanes], step[kKernelRows],
       offset[kKernelRows];
 };
-
-// gain_value() of a stored gain.
-float block_gain(std::uint8_t stored) noexcept;
 
 struct BlockScores {
   float* scores;                                  // [rows][64]; become the weights

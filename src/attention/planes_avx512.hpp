@@ -12,7 +12,7 @@ namespace veloxquant {
 template <int Lines, int Parts, int Part>
 inline __attribute__((always_inline)) void prefetch_lines(const std::uint8_t* lines) {
   for (int i = Lines * Part / Parts; i < Lines * (Part + 1) / Parts; ++i)
-    _mm_prefetch(reinterpret_cast<const char*>(lines) + 64 * i, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(lines) + 64 * i, _MM_HINT_T1);
 }
 
 inline __attribute__((always_inline)) __m512i load_line(const std::uint8_t* lines, int line) {

@@ -28,7 +28,7 @@ VELOXQUANT_INLINE __m512i broadcast4(const void* bytes) {
 }
 
 VELOXQUANT_INLINE void prefetch(const std::uint8_t* line) {
-  _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
 }
 
 // Windows to bytes of the table, unsigned or (with the top bits flipped) signed.
