@@ -8,6 +8,7 @@
 #include "attention/float_blocks.hpp"
 #include "attention/mixed_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
+#include "attention/scalar_words.hpp"
 #include "attention/trellis_blocks.hpp"
 
 namespace veloxquant {
@@ -31,6 +32,8 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
   const bool avx512 = level == KernelLevel::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
+      if (spec.bits > 4)
+        return scalar_word_keys(spec, avx512 ? scalar_word_scores_avx512(spec.bits) : nullptr);
       if (level == KernelLevel::avx2)
         return scalar_keys(spec, scalar_scores_avx2(spec.bits), ProductSums::of_two);
       return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr, ProductSums::of_four);
@@ -55,6 +58,8 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
   const bool avx512 = level == KernelLevel::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
+      if (spec.bits > 4)
+        return scalar_word_values(spec, avx512 ? scalar_word_add_avx512(spec.bits) : nullptr);
       if (level == KernelLevel::avx2)
         return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
       return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);

@@ -20,7 +20,7 @@ struct alignas(64) RoundedTable {
 // least.
 RoundedTable round_table(const CodeSpec& spec, int limit);
 
-// What a level's inner loops add up products in, four neighbours (32 bits) or only two (16 bits) at a time. In
+// How many products a level's instruction adds at a time: four neighbours, to 32 bits, or only two, to 16. In
 // the latter case neighbours of queries are kept to |q| + |q'| <= 128, and tables of values to |t| <= 64, so
 // that with unsigned bytes, up to 255 as tables of keys and as weights,
 //

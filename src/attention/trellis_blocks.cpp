@@ -136,8 +136,7 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
   std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * sizeof(std::int16_t));
   round_rows(self, queries, rows, static_cast<float>(kWordTop), head,
              [&](std::size_t i, std::size_t r, int whole) {
-               const std::size_t place = i % 2 * 2 + i % 4 / 2;
-               words[(i / 4 * width + r) * 4 + place] = static_cast<std::int16_t>(whole);
+               words[query_word_place(i, r, width)] = static_cast<std::int16_t>(whole);
              });
 }
 

@@ -36,8 +36,8 @@ struct alignas(64) TrellisQueryHead {
   float bias[kKernelRows];  // 127.5 * the sum of the query's integers
 };
 
-// Or, where products are of 16 bits, [quad][row of `width`][4] words, of each quad the even dimensions, then the
-// odd ones. kWordTop keeps the sum of 512 dimensions, each up to 255 times a word, within 32 bits.
+// Or, where products are of 16 bits, words at query_word_place(). kWordTop keeps the sum of 512 dimensions,
+// each up to 255 times a word, within 32 bits.
 inline constexpr int kWordTop = 16383;
 enum class TrellisOperands : std::uint8_t { bytes, words };
 

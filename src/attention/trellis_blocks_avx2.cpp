@@ -1,14 +1,15 @@
 // Trellis codes on AVX2 (pack/word_order.hpp draws the blocks).
 //
-// Windows are cut out of shifted words as in the kernels of AVX-512, 32 at a time: of 8 tokens of keys, or of 8
-// dimensions (halves of a line) of 4 tokens of values. A look-up in the 128 entries of an odd table is eight
-// byte shuffles: vpshufb gives 0 where the top bit of an index is set, and looks at the low four bits of the
-// others, so with 16 entries T_k of the table at a time
+// Windows are cut out of shifted words as in the kernels of AVX-512, 32 at a time: of 8 tokens of keys, or of
+// 8 dimensions of 4 tokens of values. A look-up in the 128 entries of an odd table is eight byte shuffles:
+// vpshufb gives 0 where the top bit of an index is set, and looks at the low four bits of the others, so with
+// 16 entries T_k of the table at a time
 //
 //     T[x] = T_0[x] ^ D_1[x - 16] ^ D_2[x - 32] ^ .. ^ D_7[x - 112],   D_k = T_k ^ T_(k-1),
 //
-// where the terms of k > x / 16 vanish and the others leave T_(x / 16). That costs so much more than a product
-// that products can be of 16 bits: queries and weights need not be rounded to bytes (TrellisOperands::words).
+// where the terms of k > x / 16 vanish and the others leave T_(x / 16). That costs so much more than a
+// product that products can be of 16 bits, and queries and weights need not be rounded to bytes
+// (TrellisOperands::words).
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__)
