@@ -257,7 +257,8 @@ void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
     CacheRow& row = cache.rows[b];
     row.recent_begin = std::max(row.recent_begin, row.size + input.lengths[b] - cache.options().recent);
     publish_pages(row.pages, staged[b]);
-    row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
+    // A row that gets nothing keeps its pages as they are: after a trim the last may be in block order still.
+    if (input.lengths[b] > 0) row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
     publish_exact(cache, row, static_cast<int>(b), input);
     row.positions.append(row.size, input.positions[b]);
     row.size += input.lengths[b];

@@ -4,8 +4,8 @@
 // parts is transformed back once per query:
 //
 //     score(j) = <T_k q, code_k(j)> + <q, centre_k>            coded tokens
-//     out      = (T_v^-1 sum_j w_j code_v(j) + W centre_v  +  sum_exact w_j v_j) / (W + W_exact),   W = sum_j
-//     w_j
+//     out      = (T_v^-1 sum_j w_j code_v(j) + W centre_v  +  sum_exact w_j v_j) / (W + W_exact)
+//     W        = sum_j w_j
 //
 // Tiles of prefill are computed from first to last by one thread each; the parts of few tiles (decoding) are
 // shared out and merged in their order afterwards. Both do the same operations in the same order.
@@ -212,7 +212,7 @@ class Attention {
     const AttendPartial sum = memory.partial(part - tile.coded_begin);
     HistoryRange range = plan_.parts[part].range;
     bool first = true;
-    if (coded && tile.rows <= kKernelRows && key_kernel_.scores != nullptr && value_kernel_.add != nullptr) {
+    if (coded && key_kernel_.scores != nullptr && value_kernel_.add != nullptr) {
       const std::int64_t blocks_end = std::min(range.end, blocks_end_of(tile));
       if (range.begin < blocks_end) {
         attend_packed(tile, {range.begin, blocks_end}, query, sum);
@@ -229,23 +229,35 @@ class Attention {
     return cache_.options().sinks + row.packed * kPageTokens;
   }
 
-  // Packed blocks as they are. `range` begins with a block.
-  void attend_packed(const AttendTile& tile, HistoryRange range, AttendQuery query,
+  // Packed blocks as they are, by as many rows at a time as the kernels take: for 256 rows, too, that is
+  // faster than decoding a block once for all of them (2 to 5 against 6 ns a token and row). `range` begins
+  // with a block.
+  void attend_packed(const AttendTile& tile, HistoryRange range, const AttendQuery& query,
                      const AttendPartial& sum) const {
     const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
     const HeadBlock& block = cache_.blocks[static_cast<std::size_t>(tile.head)];
-    // The last block may hold more tokens than are read as codes.
-    std::array<std::int64_t, kKernelRows> ends;
-    for (int r = 0; r < tile.rows; ++r) ends[static_cast<std::size_t>(r)] = std::min(query.end[r], range.end);
-    query.end = ends.data();
     const std::int64_t page = cache_.coded(range.begin) / kPageTokens;
-    attend_blocks(key_kernel_, value_kernel_,
-                  {.pages = row.pages.data() + page,
-                   .keys = block.offset + block.layout.key_codes(0),
-                   .values = block.offset + block.layout.value_codes(0),
-                   .count = static_cast<int>(pages_for(range.end - range.begin)),
-                   .first = range.begin},
-                  query, sum, scratch.kernel);
+    const BlockRange blocks{.pages = row.pages.data() + page,
+                            .keys = block.offset + block.layout.key_codes(0),
+                            .values = block.offset + block.layout.value_codes(0),
+                            .count = static_cast<int>(pages_for(range.end - range.begin)),
+                            .first = range.begin};
+    for (int first = 0; first < query.rows; first += kKernelRows) {
+      // The last block may hold more tokens than are read as codes.
+      std::array<std::int64_t, kKernelRows> ends;
+      AttendQuery some = query;
+      some.rows = std::min(kKernelRows, query.rows - first);
+      for (int r = 0; r < some.rows; ++r)
+        ends[static_cast<std::size_t>(r)] = std::min(query.end[first + r], range.end);
+      const std::size_t skipped = static_cast<std::size_t>(first) * static_cast<std::size_t>(head_dim_);
+      some.queries += skipped;
+      if (some.key_offset != nullptr) some.key_offset += first;
+      some.begin += first;
+      some.end = ends.data();
+      attend_blocks(key_kernel_, value_kernel_, blocks, some,
+                    {.max = sum.max + first, .sum = sum.sum + first, .out = sum.out + skipped},
+                    scratch.kernel);
+    }
   }
 
   // Everything else, decoded tile by tile. `first`: `sum` holds nothing yet.

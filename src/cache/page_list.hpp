@@ -3,12 +3,13 @@
 // Page p holds tokens 64 p .. 64 p + 63 of all KV heads: the block of head 0, of head 1, and so on. Copying the list
 // shares the pages; whoever wants to write to a page that is shared makes a copy of it first.
 //
-// Pages are cut from pieces of memory, whole pages of the system, because every piece from malloc costs it some hundred
-// bytes more than was asked for, which is a lot beside a page of 1-bit codes. Pieces begin at the pages 0, 1, 2, 4, 8,
-// 16, 32, 48, 64 ..., so that little lies idle in short rows and next to nothing in a row of 1,024 n tokens; a copied
-// page has a piece of its own. All of a piece counts as held.
+// Pages are cut from pieces of address space, whole pages of the system, because every piece from malloc costs
+// it some hundred bytes more than was asked for, which is a lot beside a page of 1-bit codes. Pieces begin at
+// the pages 0, 1, 2, 4, 8 and so on; of a piece, the memory up to the end of its last used page is held (and
+// counts), what follows is address space only. Where 2 MiB of a piece are in use, they become a huge page if the
+// system has one. A copied page has a piece of its own.
 //
-//     a piece:   [page first][page first + 1] ... [up to a multiple of 4096], and apart from it its reference counts
+//     a piece:   [page first][page first + 1] ... [up to page 2 first - 1], and apart from it its reference counts
 #pragma once
 
 #include <atomic>
@@ -37,6 +38,8 @@ class PageList {
   bool shared(std::size_t index) const noexcept;
   // Bytes of the pages and of the list.
   std::size_t nbytes() const noexcept;
+  // Those of a list of so many pages that shares none.
+  static std::size_t nbytes_of(std::size_t pages, std::size_t blocks_bytes) noexcept;
 
   void reserve(std::size_t size) {
     make_room(pages_, size);
@@ -62,8 +65,10 @@ class PageList {
   };
 
   static std::atomic_ref<std::uint32_t> references(const Slot& slot) noexcept;
-  std::size_t piece_bytes(std::uint32_t pages) const noexcept;
+  std::size_t piece_bytes(std::size_t pages) const noexcept;
   Slot new_piece(std::size_t first, std::size_t pages);
+  void use_pages(Piece& piece, std::uint32_t pages) noexcept;
+  void shrink(Piece& piece) noexcept;
   void release(const Slot& slot) noexcept;
 
   std::size_t blocks_bytes_;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <cstdint>
 
 #include "pack/block_layout.hpp"
 
@@ -13,11 +14,12 @@ constexpr std::align_val_t kAlignment{kPageAlignment};
 
 std::atomic<std::size_t> held{0};
 
-// Whole pages of the system come from it directly: malloc would put a page with its own notes before them.
-bool whole_pages(std::size_t bytes) noexcept { return bytes > 0 && bytes % kSystemPage == 0; }
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE of Linux 6.1, which older C libraries do not name
 
 std::byte* map_pages(std::size_t bytes) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   return static_cast<std::byte*>(memory);
 }
@@ -25,20 +27,40 @@ std::byte* map_pages(std::size_t bytes) {
 }  // namespace
 
 std::byte* take_memory(std::size_t bytes) {
-  auto* memory =
-      whole_pages(bytes) ? map_pages(bytes) : static_cast<std::byte*>(::operator new(bytes, kAlignment));
+  auto* memory = static_cast<std::byte*>(::operator new(bytes, kAlignment));
   held.fetch_add(bytes, std::memory_order_relaxed);
   return memory;
 }
 
 void give_memory(std::byte* memory, std::size_t bytes) noexcept {
-  if (whole_pages(bytes)) {
-    ::munmap(memory, bytes);
-  } else {
-    ::operator delete(memory, kAlignment);
-  }
+  ::operator delete(memory, kAlignment);
   held.fetch_sub(bytes, std::memory_order_relaxed);
 }
+
+std::byte* reserve_memory(std::size_t bytes) {
+  if (bytes < kHugePage) return map_pages(bytes);
+  // Huge pages want to begin at a multiple of their size.
+  std::byte* memory = map_pages(bytes + kHugePage);
+  const std::size_t before = kHugePage - reinterpret_cast<std::uintptr_t>(memory) % kHugePage;
+  ::munmap(memory, before);
+  if (before < kHugePage) ::munmap(memory + before + bytes, kHugePage - before);
+  return memory + before;
+}
+
+void use_memory(std::byte* memory, std::size_t from, std::size_t to) noexcept {
+  held.fetch_add(to - from, std::memory_order_relaxed);
+  // Only memory that counts as held already, so that no more is held than is counted. A system that has no huge
+  // page to give refuses, and everything stays as it is.
+  for (std::size_t end = (from / kHugePage + 1) * kHugePage; end <= to; end += kHugePage)
+    ::madvise(memory + end - kHugePage, kHugePage, kCollapse);
+}
+
+void leave_memory(std::byte* memory, std::size_t from, std::size_t to) noexcept {
+  if (from < to) ::madvise(memory + from, to - from, MADV_DONTNEED);
+  held.fetch_sub(to - from, std::memory_order_relaxed);
+}
+
+void return_memory(std::byte* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
 
 std::size_t held_bytes() noexcept { return held.load(std::memory_order_relaxed); }
 

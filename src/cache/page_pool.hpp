@@ -17,7 +17,17 @@ inline constexpr std::size_t kSystemPage = 4096;
 // 64-byte-aligned memory of exactly `bytes` bytes; throws std::bad_alloc.
 std::byte* take_memory(std::size_t bytes);
 void give_memory(std::byte* memory, std::size_t bytes) noexcept;
-// Bytes taken and not given back yet.
+
+// Address space of `bytes` bytes, whole pages of the system, which holds no memory until it is used; throws
+// std::bad_alloc. From its begin, [0, from) in use becomes [0, to): use_memory() for to > from, where the memory
+// is zero or whatever leave_memory() left; leave_memory() for to < from gives memory back to the system. All are
+// whole pages of the system.
+std::byte* reserve_memory(std::size_t bytes);
+void use_memory(std::byte* memory, std::size_t from, std::size_t to) noexcept;
+void leave_memory(std::byte* memory, std::size_t from, std::size_t to) noexcept;
+void return_memory(std::byte* memory, std::size_t bytes) noexcept;
+
+// Bytes taken or used, and not given back yet.
 std::size_t held_bytes() noexcept;
 
 template <class T>
@@ -45,14 +55,17 @@ std::size_t held_by(const HeldVector<T>& vector) noexcept {
   return vector.capacity() * sizeof(T);
 }
 
-// Makes room for `size` elements in steps of an eighth, so that little lies idle. The capacity follows from
-// the size alone, not from the steps in which it was reached.
-template <class T>
-void make_room(HeldVector<T>& vector, std::size_t size) {
-  if (size <= vector.capacity()) return;
+// Room for `size` elements grows in steps of an eighth, so that little lies idle. It follows from the size alone,
+// not from the steps in which it was reached.
+constexpr std::size_t room_for(std::size_t size) noexcept {
   std::size_t room = 0;
   while (room < size) room += room / 8 + 4;
-  vector.reserve(room);
+  return room;
+}
+
+template <class T>
+void make_room(HeldVector<T>& vector, std::size_t size) {
+  if (size > vector.capacity()) vector.reserve(room_for(size));
 }
 
 }  // namespace veloxquant

@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <thread>
+#include <vector>
+
 #include "cache/page_pool.hpp"
 #include "fixtures.hpp"
 
@@ -36,18 +40,54 @@ TEST(Memory, FourBitsTakeLessThanFourPointTwo) {
   EXPECT_DOUBLE_EQ(8.0 * static_cast<double>(cache.coded_bytes()) / elements, 4.125);
 }
 
-// A longer row takes pieces of up to 16 more pages; what is there stays: no moment holds the pages twice.
-TEST(Memory, GrowthTakesPiecesOfPages) {
-  const CacheSetup setup{.keys = "fp16", .values = "fp16"};
-  PackedKVCache cache = make_cache(setup);
+// A longer row takes more address space; what is there stays, no moment holds the pages twice, and only used pages
+// are held. What is trimmed goes back to the system.
+TEST(Memory, PagesInUseAreHeld) {
+  PackedKVCache cache = make_cache({.keys = "fp16", .values = "fp16"});
   constexpr std::size_t kPage = 2 * (64 * 2 * 128);
-  std::size_t pages = 0, room = 0;
-  for (int i = 0; i < 50; ++i) {
+  std::vector<std::size_t> by_pages;
+  for (std::size_t pages = 1; pages <= 100; ++pages) {
     cache.append(random_vectors({1, 2, 64, 64}, 1));
-    if (++pages > room) room += pages <= 2 ? 1 : std::min<std::size_t>(16, pages - 1);
-    EXPECT_GE(cache.nbytes(), room * kPage) << pages;
-    EXPECT_LE(cache.nbytes(), room * (kPage + 24) + 8 * 4096) << pages;
+    EXPECT_GE(cache.nbytes(), pages * kPage) << pages;
+    EXPECT_LE(cache.nbytes(), pages * (kPage + 24) + 8 * 4096) << pages;
+    by_pages.push_back(cache.nbytes());
   }
+  for (std::size_t pages = 93; pages > 7; pages -= 7) {
+    const std::size_t before = held_bytes() - cache.nbytes();
+    cache.trim(64 * 7);
+    EXPECT_EQ(held_bytes() - cache.nbytes(), before);
+    // The lists keep their room.
+    EXPECT_GE(cache.nbytes(), by_pages[pages - 1]);
+    EXPECT_LE(cache.nbytes(), by_pages[pages - 1] + 2 * 100 * 24) << pages;
+  }
+}
+
+// Pages of a clone in another thread may come and go while this cache's do.
+TEST(Memory, ClonesGrowAndShrinkAtOnce) {
+  const std::size_t before = held_bytes();
+  {
+    PackedKVCache cache = make_cache({.keys = "fp16", .values = "fp16"});
+    cache.append(random_vectors({1, 2, 64 * 40, 64}, 1));
+    const Tensor more = random_vectors({1, 2, 64 * 3, 64}, 2);
+    std::vector<std::unique_ptr<KVCache>> clones;
+    for (int i = 0; i < 3; ++i) clones.push_back(cache.clone());
+    PackedKVCache expected = make_cache({.keys = "fp16", .values = "fp16"});
+    expected.append(random_vectors({1, 2, 64 * 40, 64}, 1));
+    for (int i = 0; i < 2; ++i) expected.append(more);
+    std::vector<std::thread> threads;
+    for (auto& clone : clones) {
+      threads.emplace_back([&clone, &more] {
+        for (int i = 0; i < 50; ++i) {
+          clone->append(more);
+          clone->append(more);
+          if (i < 49) clone->trim(2 * 64 * 3);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (auto& clone : clones) EXPECT_EQ(bytes_of(static_cast<PackedKVCache&>(*clone)), bytes_of(expected));
+  }
+  EXPECT_EQ(held_bytes(), before);
 }
 
 }  // namespace
