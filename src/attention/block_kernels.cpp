@@ -1,29 +1,46 @@
 // The choice of block kernels by code, arithmetic and CPU level.
 #include "attention/block_kernels.hpp"
 
+#include <string>
 #include <veloxquant/core/cpu.hpp>
 
 #include "attention/affine_blocks.hpp"
+#include "attention/float_blocks.hpp"
 #include "attention/mixed_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
+#include "attention/scalar_words.hpp"
 #include "attention/trellis_blocks.hpp"
 
 namespace veloxquant {
 namespace {
 
-// Highway's level with VBMI, VBMI2, VNNI and GFNI: the only one with kernels so far.
-bool has_avx512() { return cpu_level() == "AVX3_DL"; }
+// Levels of the kernels that are written in intrinsics: those for AVX-512 need VBMI, VBMI2, VNNI and GFNI.
+enum class KernelLevel { none, avx2, avx512 };
+
+KernelLevel kernel_level() {
+  const std::string level = cpu_level();
+  if (level == "AVX3_DL") return KernelLevel::avx512;
+  return level == "AVX3" || level == "AVX2" ? KernelLevel::avx2 : KernelLevel::none;
+}
 
 }  // namespace
 
 KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
+  if (spec.kind <= CodeKind::fp8_e4m3) return float_keys(spec);
   if (arithmetic == AttentionArithmetic::precise) return {};
-  const bool avx512 = has_avx512();
+  const KernelLevel level = kernel_level();
+  const bool avx512 = level == KernelLevel::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
-      return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr);
+      if (spec.bits > 4)
+        return scalar_word_keys(spec, avx512 ? scalar_word_scores_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return scalar_keys(spec, scalar_scores_avx2(spec.bits), ProductSums::of_two);
+      return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
-      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return trellis_keys(spec, trellis_scores_avx2(spec.bits), TrellisOperands::words);
+      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr, TrellisOperands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
@@ -35,12 +52,19 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
 }
 
 ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
+  if (spec.kind <= CodeKind::fp8_e4m3) return float_values(spec);
   if (arithmetic == AttentionArithmetic::precise) return {};
-  const bool avx512 = has_avx512();
+  const KernelLevel level = kernel_level();
+  const bool avx512 = level == KernelLevel::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
-      return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr);
+      if (spec.bits > 4)
+        return scalar_word_values(spec, avx512 ? scalar_word_add_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
+      return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
+      if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec.bits));
       return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr);
     case CodeKind::affine:
     case CodeKind::integer:

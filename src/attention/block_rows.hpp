@@ -28,6 +28,13 @@ inline void with_row_width(int rows, const Call& call) {
   }
 }
 
+// Where operands of 16 bits are multiplied, the four of a quad stand as the even ones, then the odd ones,
+// because that is how bytes come apart. The place of dimension `dim` of a row among queries
+// [quad][row of `width`][4].
+constexpr std::size_t query_word_place(std::size_t dim, std::size_t row, std::size_t width) noexcept {
+  return (dim / 4 * width + row) * 4 + dim % 2 * 2 + dim % 4 / 2;
+}
+
 inline std::size_t sum_stride(const ValueKernel& kernel) noexcept {
   return kernel.stride > 0 ? kernel.stride : padded_row(kernel.spec.head_dim);
 }

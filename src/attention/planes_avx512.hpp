@@ -61,4 +61,28 @@ inline __attribute__((always_inline)) __m512i value_fields(const std::uint8_t* u
   }
 }
 
+// Adds the plane of `Width` bits whose lowest is bit `Shift` of the code to `codes`, where register K has it.
+template <int Width, int Shift, int K>
+inline __attribute__((always_inline)) __m512i add_plane(__m512i codes, const std::uint8_t* plane) {
+  constexpr int kFields = 8 / Width;
+  constexpr auto kMask = static_cast<char>(((1 << Width) - 1) << Shift);
+  const __m512i field = shifted<Width*(K % kFields) - Shift>(load_line(plane, K / kFields));
+  return _mm512_ternarylogic_epi32(codes, field, _mm512_set1_epi8(kMask), 0xf8);  // codes | (field & mask)
+}
+
+// Register K of a unit of `Registers` registers, one code a byte.
+template <int Bits, int K, int Registers>
+inline __attribute__((always_inline)) __m512i whole_codes(const std::uint8_t* unit) {
+  if constexpr (Bits == 8) {
+    return load_line(unit, K);
+  } else {
+    constexpr int kLines = 8 * Registers;  // bytes of a plane a bit of its width
+    __m512i codes = _mm512_setzero_si512();
+    if constexpr ((Bits & 4) != 0) codes = add_plane<4, 0, K>(codes, unit);
+    if constexpr ((Bits & 2) != 0) codes = add_plane < 2, Bits & 4, K > (codes, unit + kLines * (Bits & 4));
+    if constexpr ((Bits & 1) != 0) codes = add_plane < 1, Bits & 6, K > (codes, unit + kLines * (Bits & 6));
+    return codes;
+  }
+}
+
 }  // namespace veloxquant

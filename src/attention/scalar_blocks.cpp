@@ -10,14 +10,14 @@
 
 namespace veloxquant {
 
-RoundedTable round_table(const CodeSpec& spec) {
+RoundedTable round_table(const CodeSpec& spec, int limit) {
   const std::vector<float>& table = *spec.table;
   float largest = 0;
   for (const float value : table) largest = std::max(largest, std::abs(value));
   RoundedTable best{};
   double least = std::numeric_limits<double>::infinity();
-  for (int top = 127; top >= 96 && largest > 0; --top) {
-    const float step = largest / static_cast<float>(top);
+  for (int top = 4 * limit; top >= 3 * limit && largest > 0; --top) {
+    const float step = 4.0f * largest / static_cast<float>(top);
     double error = 0;
     for (const float value : table) {
       const double lost = static_cast<double>(std::nearbyint(value / step) * step - value);
@@ -34,6 +34,20 @@ RoundedTable round_table(const CodeSpec& spec) {
   return best;
 }
 
+namespace {
+
+// Half the largest |q| + |q'| of neighbours, or the largest |q|.
+template <ProductSums Sums>
+float query_size(const float* query, std::size_t dims) {
+  float largest = 0;
+  for (std::size_t c = 0; c < dims; c += 2) {
+    const float a = std::abs(query[c]), b = std::abs(query[c + 1]);
+    largest = std::max(largest, Sums == ProductSums::of_two ? (a + b) / 2 : std::max(a, b));
+  }
+  return largest;
+}
+
+template <ProductSums Sums>
 void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
   auto& to = *reinterpret_cast<PreparedRows*>(prepared);
   const auto* table = static_cast<const RoundedTable*>(self.tables.get());
@@ -46,36 +60,41 @@ void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, 
   }
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
     const float* query = queries + r * dims;
-    float largest = 0;
-    for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
-    if (!(largest > 1e-30f)) continue;
-    const float inverse = 127.0f / largest;
+    const float size = query_size<Sums>(query, dims);
+    if (!(size > 1e-30f)) continue;
+    // Two neighbours come to 127 before they are rounded, which adds at most 1.
+    constexpr float kTop = Sums == ProductSums::of_two ? 63.5f : 127.0f;
+    const float inverse = kTop / size;
     std::int32_t sum = 0;
     for (std::size_t c = 0; c < dims; ++c) {
       const auto byte = static_cast<std::int8_t>(std::nearbyint(query[c] * inverse));
       to.bytes[(c / 4 * width + r) * 4 + c % 4] = byte;
       sum += byte;
     }
-    to.step[r] = largest / 127.0f * table->step;
+    to.step[r] = size / kTop * table->step;
     to.bias[r] = 128 * sum;
   }
 }
 
-KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
+}  // namespace
+
+KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSums sums) {
   if (scores == nullptr || !has_plane_order(spec.head_dim)) return {};
-  return {.prepare = prepare_scalar_rows,
+  return {.prepare = sums == ProductSums::of_two ? prepare_scalar_rows<ProductSums::of_two>
+                                                 : prepare_scalar_rows<ProductSums::of_four>,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = sizeof(PreparedRows),
-          .tables = std::make_shared<const RoundedTable>(round_table(spec))};
+          .tables = std::make_shared<const RoundedTable>(round_table(spec, 127))};
 }
 
-ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add) {
+ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add, ProductSums sums) {
   if (add == nullptr || !has_plane_order(spec.head_dim)) return {};
   return {.add = add,
           .form = WeightForm::u8,
           .spec = spec,
-          .tables = std::make_shared<const RoundedTable>(round_table(spec))};
+          .tables = std::make_shared<const RoundedTable>(
+              round_table(spec, sums == ProductSums::of_two ? 64 : 127))};
 }
 
 }  // namespace veloxquant

@@ -16,8 +16,16 @@ struct alignas(64) RoundedTable {
   float step;
 };
 
-// Rounds the table with the step, of those that use at least 3/4 of the bytes' range, that loses the least.
-RoundedTable round_table(const CodeSpec& spec);
+// Rounds the table with the step, of those that make the largest byte 3/4 `limit` to `limit`, that loses the
+// least.
+RoundedTable round_table(const CodeSpec& spec, int limit);
+
+// How many products a level's instruction adds at a time: four neighbours, to 32 bits, or only two, to 16. In
+// the latter case neighbours of queries are kept to |q| + |q'| <= 128, and tables of values to |t| <= 64, so
+// that with unsigned bytes, up to 255 as tables of keys and as weights,
+//
+//     255 * 128 = 2 * 255 * 64 = 32,640 < 2^15
+enum class ProductSums : std::uint8_t { of_four, of_two };
 
 // Queries as signed bytes. The four bytes of a quad of dimensions stand together, those of all rows side by
 // side.
@@ -29,15 +37,15 @@ struct alignas(64) PreparedRows {
   static constexpr int kMaxHeadDim = 512;
 };
 
-void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
-
 // The kernels of a scalar code with these inner loops; without functions where there are none.
-KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores);
-ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add);
+KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSums sums);
+ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add, ProductSums sums);
 
 // The inner loops of a level, null for widths that it does not serve. Files that are compiled for a later CPU
 // hold nothing but these: what the compiler makes of library code there must not be used elsewhere.
 KeyKernel::Scores scalar_scores_avx512(int bits) noexcept;
 ValueKernel::Add scalar_add_avx512(int bits) noexcept;
+KeyKernel::Scores scalar_scores_avx2(int bits) noexcept;
+ValueKernel::Add scalar_add_avx2(int bits) noexcept;
 
 }  // namespace veloxquant

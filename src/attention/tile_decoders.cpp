@@ -24,6 +24,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "attention/float_values-inl.hpp"
 #include "attention/unpack-inl.hpp"
 
 #ifndef VELOXQUANT_TILE_DECODERS_ONCE
@@ -42,39 +43,6 @@ namespace HWY_NAMESPACE {
 
 // ---- f32, f16, bf16, fp8: a tile is one row of count * head_dim values.
 
-struct HalfValues {
-  using Stored = f16;
-  static HWY_INLINE FloatVector load(const std::uint8_t* values) { return load_f16(Floats(), values); }
-};
-
-struct BrainValues {
-  using Stored = bf16;
-  static HWY_INLINE FloatVector load(const std::uint8_t* values) {
-    const Floats d;
-    const Words dw;
-    const hn::Rebind<std::uint16_t, Words> dh;
-    const auto bits = hn::LoadU(dh, reinterpret_cast<const std::uint16_t*>(values));
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(dw, bits)));
-  }
-};
-
-// Exponent and fraction moved into place are 2^-120 too small; the product is exact, also for subnormals.
-struct Fp8Values {
-  using Stored = fp8_e4m3;
-  static HWY_INLINE FloatVector load(const std::uint8_t* values) {
-    const Floats d;
-    const Words dw;
-    const hn::Rebind<std::uint8_t, Words> db;
-    const auto bits = hn::PromoteTo(dw, hn::LoadU(db, values));
-    const auto magnitude = hn::And(bits, hn::Set(dw, 0x7fu));
-    const auto sign = hn::ShiftLeft<24>(hn::And(bits, hn::Set(dw, 0x80u)));
-    const auto finite = hn::Mul(hn::BitCast(d, hn::ShiftLeft<20>(magnitude)), hn::Set(d, 0x1p120f));
-    const auto nan = hn::BitCast(d, hn::Set(dw, 0x7fc00000u));
-    const auto is_nan = hn::RebindMask(d, hn::Eq(magnitude, hn::Set(dw, 0x7fu)));
-    return hn::Or(hn::IfThenElse(is_nan, nan, finite), hn::BitCast(d, sign));
-  }
-};
-
 template <class Values>
 void decode_values(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t*, int count,
                    float* tile) {
@@ -82,7 +50,9 @@ void decode_values(const TileDecoder& self, const std::uint8_t* codes, const std
   const std::size_t total = static_cast<std::size_t>(count) * static_cast<std::size_t>(self.spec.head_dim);
   std::size_t i = 0;
   for (; i + kLanes <= total; i += kLanes) {
-    hn::StoreU(Values::load(codes + i * sizeof(Stored)), Floats(), tile + i);
+    auto values = Values::load(codes + i * sizeof(Stored));
+    if constexpr (Values::kScale != 1) values = hn::Mul(values, hn::Set(Floats(), Values::kScale));
+    hn::StoreU(values, Floats(), tile + i);
   }
   for (; i < total; ++i) {
     Stored value;

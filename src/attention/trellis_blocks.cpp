@@ -82,28 +82,28 @@ TrellisBytes round_trellis_table(const CodeSpec& spec) {
   return best;
 }
 
-void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+namespace {
+
+float largest_magnitude(const float* query, std::size_t dims) {
+  float largest = 0;
+  for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
+  return largest;
+}
+
+// Rounds the rows to integers up to `top` and calls put(dimension in the kernel's order, row, integer).
+template <class Put>
+void round_rows(const KeyKernel& self, const float* queries, int rows, float top, TrellisQueryHead& head,
+                const Put& put) {
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
-             width = static_cast<std::size_t>(kernel_row_width(rows));
-  const bool wide = trellis_is_wide(self.spec.bits);
-  auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
-  auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
-  std::int8_t* low = high + dims * width;
-  std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * (wide ? 2 : 1));
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim);
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
     const float* query = queries + r * dims;
-    float largest = 0;
-    for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
+    const float largest = largest_magnitude(query, dims), inverse = top / largest;
     if (!(largest > 1e-30f)) continue;
-    const float top = wide ? 127.0f * 256.0f : 127.0f, inverse = top / largest;
     std::int32_t sum = 0;
     for (std::size_t i = 0; i < dims; ++i) {
       const int whole = static_cast<int>(std::nearbyint(query[table.dims[i]] * inverse));
-      const std::size_t at = (i / 4 * width + r) * 4 + i % 4;
-      const int upper = wide ? (whole + 128) >> 8 : whole;
-      high[at] = static_cast<std::int8_t>(upper);
-      if (wide) low[at] = static_cast<std::int8_t>(whole - 256 * upper);
+      put(i, r, whole);
       sum += whole;
     }
     head.step[r] = largest / top * table.step;
@@ -111,15 +111,47 @@ void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows,
   }
 }
 
-KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
+void prepare_bytes(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             width = static_cast<std::size_t>(kernel_row_width(rows));
+  const bool wide = trellis_is_wide(self.spec.bits);
+  auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
+  auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
+  std::int8_t* low = high + dims * width;
+  std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * (wide ? 2 : 1));
+  round_rows(self, queries, rows, wide ? 127.0f * 256.0f : 127.0f, head,
+             [&](std::size_t i, std::size_t r, int whole) {
+               const std::size_t at = (i / 4 * width + r) * 4 + i % 4;
+               const int upper = wide ? (whole + 128) >> 8 : whole;
+               high[at] = static_cast<std::int8_t>(upper);
+               if (wide) low[at] = static_cast<std::int8_t>(whole - 256 * upper);
+             });
+}
+
+void prepare_words(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+             width = static_cast<std::size_t>(kernel_row_width(rows));
+  auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
+  auto* words = reinterpret_cast<std::int16_t*>(prepared + sizeof(TrellisQueryHead));
+  std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * sizeof(std::int16_t));
+  round_rows(self, queries, rows, static_cast<float>(kWordTop), head,
+             [&](std::size_t i, std::size_t r, int whole) {
+               words[query_word_place(i, r, width)] = static_cast<std::int16_t>(whole);
+             });
+}
+
+}  // namespace
+
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands) {
   if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
     return {};
-  const std::size_t bytes = static_cast<std::size_t>(spec.head_dim * kKernelRows);
-  return {.prepare = prepare_trellis_rows,
+  const bool words = operands == TrellisOperands::words;
+  const std::size_t numbers = static_cast<std::size_t>(spec.head_dim * kKernelRows),
+                    bytes = numbers * (words || trellis_is_wide(spec.bits) ? 2 : 1);
+  return {.prepare = words ? prepare_words : prepare_bytes,
           .scores = scores,
           .spec = spec,
-          .prepared_bytes =
-              (sizeof(TrellisQueryHead) + bytes * (trellis_is_wide(spec.bits) ? 2 : 1) + 63) / 64 * 64,
+          .prepared_bytes = (sizeof(TrellisQueryHead) + bytes + 63) / 64 * 64,
           .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim))};
 }
 

@@ -36,7 +36,10 @@ struct alignas(64) TrellisQueryHead {
   float bias[kKernelRows];  // 127.5 * the sum of the query's integers
 };
 
-void prepare_trellis_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
+// Or, where products are of 16 bits, words at query_word_place(). kWordTop keeps the sum of 512 dimensions,
+// each up to 255 times a word, within 32 bits.
+inline constexpr int kWordTop = 16383;
+enum class TrellisOperands : std::uint8_t { bytes, words };
 
 // Words of a key's string, and lines of a value's, whose windows are found together: a step. Windows repeat
 // their places in 24 and 48 bits at 3 bits, and in every word else. A step has so many quads (pairs) of
@@ -46,13 +49,27 @@ constexpr int key_step_quads(int bits) noexcept { return key_step_words(bits) * 
 constexpr int value_step_lines(int bits) noexcept { return bits == 3 ? 3 : 1; }
 constexpr int value_step_pairs(int bits) noexcept { return value_step_lines(bits) * 8 / bits; }
 
+// Where the windows of pair P of a step are: in halves that begin `shift` bits behind those of line `line`,
+// `offset` bits further on. Few different ones, so that shifted halves and multishift places are shared.
+struct PairPlace {
+  int line, shift, offset;
+};
+constexpr PairPlace pair_place(int bits, int pair) {
+  const int at = 2 * bits * pair, within = at % 16;
+  if (within + bits <= 8) return {at / 16, 0, within};
+  if (within >= 8 && within - 8 + bits <= 8) return {at / 16, 8, within - 8};
+  return {at / 16, within, 0};
+}
+
 // The kernels of a trellis code with these inner loops; without functions where there are none, or where the
 // code has no word order or no odd table.
-KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores);
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands);
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add);
 
 // The inner loops of a level, null where it has none.
 KeyKernel::Scores trellis_scores_avx512(int bits) noexcept;
 ValueKernel::Add trellis_add_avx512(int bits) noexcept;
+KeyKernel::Scores trellis_scores_avx2(int bits) noexcept;
+ValueKernel::Add trellis_add_avx2(int bits) noexcept;
 
 }  // namespace veloxquant

@@ -164,18 +164,6 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
 
 constexpr std::size_t kValueLine = 64 * kBlockTokens / 4;  // bytes from a line of a token quad to its next
 
-// Where the windows of pair P of a step are: in halves that begin `shift` bits behind those of line `line`,
-// `offset` bits further on. Few different ones, so that shifted halves and multishift places are shared.
-struct PairPlace {
-  int line, shift, offset;
-};
-constexpr PairPlace pair_place(int bits, int pair) {
-  const int at = 2 * bits * pair, within = at % 16;
-  if (within + bits <= 8) return {at / 16, 0, within};
-  if (within >= 8 && within - 8 + bits <= 8) return {at / 16, 8, within - 8};
-  return {at / 16, within, 0};
-}
-
 constexpr std::uint64_t value_places(int bits, int offset) {
   std::uint64_t places = 0;
   for (int k = 0; k < 8; ++k)

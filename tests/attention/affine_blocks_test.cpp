@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <veloxquant/core/cpu.hpp>
-
 #include "coded_blocks.hpp"
 #include "pack/plane_order.hpp"
 
@@ -32,8 +30,10 @@ std::vector<GroupCode> group_codes(int head_dim) {
   return codes;
 }
 
-bool has_kernels() {
-  return find_key_kernel(make_integer_code(8, 128)->spec(), AttentionArithmetic::fast).scores != nullptr;
+// Calls body() at every CPU level that has kernels of these codes.
+template <class Body>
+void on_levels_with_kernels(const Body& body) {
+  test::on_levels_with_kernels(make_integer_code(8, 128)->spec(), body);
 }
 
 // 15-bit queries and weights: 2^-15 / sqrt(3) of the largest, against a typical size.
@@ -55,66 +55,48 @@ TEST(AffineBlocks, PagesGiveBackEveryRow) {
 }
 
 TEST(AffineBlocks, ScoresFollowTheDefinition) {
-  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
-  std::mt19937 random(2);
-  for (const int dims : {32, 64, 128, 256}) {
-    for (const auto& [code, name] : group_codes(dims)) {
-      CodedSide side(*code, Role::keys, 1, random);
-      const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
-      ASSERT_NE(kernel.scores, nullptr) << name;
-      for (const int rows : {1, 2, 3, 4, 7, 8}) {
-        EXPECT_LT(test::score_error(side, kernel, rows, random), kSmall) << name << ", " << rows << " rows";
+  on_levels_with_kernels([] {
+    std::mt19937 random(2);
+    for (const int dims : {32, 64, 128, 256}) {
+      for (const auto& [code, name] : group_codes(dims)) {
+        CodedSide side(*code, Role::keys, 1, random);
+        const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
+        ASSERT_NE(kernel.scores, nullptr) << name;
+        for (const int rows : {1, 2, 3, 4, 7, 8}) {
+          EXPECT_LT(test::score_error(side, kernel, rows, random), kSmall) << name << ", " << rows << " rows";
+        }
       }
     }
-  }
+  });
 }
 
 TEST(AffineBlocks, SumsFollowTheDefinition) {
-  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
-  std::mt19937 random(3);
-  std::uniform_real_distribution<float> uniform;
-  for (const int dims : {32, 64, 128, 256}) {
-    for (const auto& [code, name] : group_codes(dims)) {
-      CodedSide side(*code, Role::values, 1, random);
-      const ValueKernel kernel = find_value_kernel(side.spec, AttentionArithmetic::fast);
-      ASSERT_NE(kernel.add, nullptr) << name;
-      ASSERT_EQ(kernel.form, WeightForm::f32);
-      std::vector<std::vector<float>> decoded;
-      for (std::size_t t = 0; t < kBlockTokens; ++t) decoded.push_back(side.decoded(t, true));
-      for (const int rows : {1, 2, 3, 4, 7, 8}) {
-        test::AlignedBytes weights(8 * 64 * 4), sums(8 * 4 * static_cast<std::size_t>(dims));
-        auto* weight = reinterpret_cast<float*>(weights.data());
-        for (int i = 0; i < 8 * 64; ++i) weight[i] = uniform(random);
-        const std::vector<float> step(8, 1.0f);
-        auto* got = reinterpret_cast<float*>(sums.data());
-        std::fill(got, got + 8 * dims, 1.0f);
-        kernel.add(kernel, {.f32 = weight, .step = step.data()}, rows, side.packed.data(), side.packed.data(),
-                   got);
-        double error = 0, size = 0;
-        for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-          for (std::size_t c = 0; c < static_cast<std::size_t>(dims); ++c) {
-            double sum = 1;
-            for (std::size_t t = 0; t < kBlockTokens; ++t)
-              sum += static_cast<double>(weight[r * 64 + t]) * static_cast<double>(decoded[t][c]);
-            error += std::pow(sum - static_cast<double>(got[r * static_cast<std::size_t>(dims) + c]), 2);
-            size += (sum - 1) * (sum - 1);
-          }
+  on_levels_with_kernels([] {
+    std::mt19937 random(3);
+    for (const int dims : {32, 64, 128, 256}) {
+      for (const auto& [code, name] : group_codes(dims)) {
+        CodedSide side(*code, Role::values, 1, random);
+        const ValueKernel kernel = find_value_kernel(side.spec, AttentionArithmetic::fast);
+        ASSERT_NE(kernel.add, nullptr) << name;
+        ASSERT_EQ(kernel.form, WeightForm::f32);
+        for (const int rows : {1, 2, 3, 4, 7, 8}) {
+          EXPECT_LT(test::sum_error(side, kernel, rows, random), kSmall) << name << ", " << rows << " rows";
         }
-        EXPECT_LT(error / size, kSmall) << name << ", " << rows << " rows";
       }
     }
-  }
+  });
 }
 
 TEST(AffineBlocks, ErrorIsSmallBesideThatOfTheCodes) {
-  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
-  std::mt19937 random(4);
-  for (const auto& [code, name] : group_codes(128)) {
-    for (const float sharpness : {1.0f, 4.0f}) {
-      EXPECT_LT(test::error_share(*code, *code, 4, 8, sharpness, random), 0.02)
-          << name << ", queries of size " << sharpness;
+  on_levels_with_kernels([] {
+    std::mt19937 random(4);
+    for (const auto& [code, name] : group_codes(128)) {
+      for (const float sharpness : {1.0f, 4.0f}) {
+        EXPECT_LT(test::error_share(*code, *code, 4, 8, sharpness, random), 0.02)
+            << name << ", queries of size " << sharpness;
+      }
     }
-  }
+  });
 }
 
 }  // namespace

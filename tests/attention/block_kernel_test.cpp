@@ -137,7 +137,7 @@ double error_share(const Shape& s, std::mt19937& random) {
 TEST(BlockKernels, FastArithmeticLosesLittleBesideTheCode) {
   on_every_cpu_level([](const std::string& level) {
     std::mt19937 random(3);
-    for (int bits = 1; bits <= 4; ++bits) {
+    for (int bits = 1; bits <= 8; ++bits) {
       for (float sharpness : {0.5f, 1.0f, 4.0f, 10.0f}) {
         double worst = 0;
         for (int head_dim : {64, 128}) {
@@ -162,7 +162,7 @@ TEST(BlockKernels, EveryHeadSizeNumberOfRowsLengthAndMask) {
           if (tokens > 130 && turn % 5 != 0) continue;
           const Visibility visibility[] = {Visibility::all, Visibility::causal, Visibility::window,
                                            Visibility::some_empty};
-          const Shape shape{1 + turn % 4, 1 + turn / 4 % 4,         head_dim, tokens,
+          const Shape shape{1 + turn % 8, 1 + turn / 8 % 8,         head_dim, tokens,
                             rows,         visibility[turn / 3 % 4], 1.0f};
           ++turn;
           EXPECT_LE(error_share(shape, random), 0.03)
@@ -179,7 +179,7 @@ TEST(BlockKernels, EveryHeadSizeNumberOfRowsLengthAndMask) {
 TEST(BlockKernels, PeakyRows) {
   on_every_cpu_level([](const std::string& level) {
     std::mt19937 random(5);
-    for (int bits = 1; bits <= 4; ++bits) {
+    for (int bits = 1; bits <= 8; ++bits) {
       const double share = error_share({bits, bits, 128, 500, 8, Visibility::all, 30.0f}, random);
       EXPECT_LE(share, 0.02) << level << " " << bits;
     }

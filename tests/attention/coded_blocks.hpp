@@ -1,6 +1,9 @@
 // Real codes of random vectors in block order, for tests of the block kernels.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -12,8 +15,19 @@
 #include "attention/attend_blocks.hpp"
 #include "codebook/row_code.hpp"
 #include "pack/block_order.hpp"
+#include "random_cache.hpp"
 
 namespace veloxquant::test {
+
+// Calls body() at every CPU level that has kernels of the code.
+template <class Body>
+void on_levels_with_kernels(const CodeSpec& spec, const Body& body) {
+  on_every_cpu_level([&](const std::string& level) {
+    if (find_key_kernel(spec, AttentionArithmetic::fast).scores == nullptr) return;
+    SCOPED_TRACE(level);
+    body();
+  });
+}
 
 // Memory at a multiple of 64 bytes.
 class AlignedBytes {
@@ -94,31 +108,20 @@ inline std::vector<double> attend_exactly(const CodedSide& keys, const CodedSide
   return out;
 }
 
-// Output errors of a fast pair of kernels: against the double reference on the same codes, as a share of what
-// the codes themselves lose against attention on the vectors.
-inline double error_share(const RowCode& key_code, const RowCode& value_code, int rows, int blocks,
-                          float sharpness, std::mt19937& random) {
-  const CodedSide keys(key_code, Role::keys, blocks, random),
-      values(value_code, Role::values, blocks, random);
-  const auto dims = static_cast<std::size_t>(keys.spec.head_dim);
-  std::normal_distribution<float> normal;
-  std::vector<float> queries(static_cast<std::size_t>(rows) * dims);
-  for (float& x : queries) x = sharpness * normal(random);
-  const std::vector<std::int64_t> begin(static_cast<std::size_t>(rows), 0);
-  const std::vector<std::int64_t> end(static_cast<std::size_t>(rows), blocks * kBlockTokens);
-  AttendQuery query;
-  query.rows = rows;
-  query.head_dim = keys.spec.head_dim;
-  query.queries = queries.data();
-  query.scale = 1.0f / std::sqrt(static_cast<float>(dims));
-  query.begin = begin.data();
-  query.end = end.data();
+// The output of attention on blocks, and of the double-precision reference on the same codes.
+struct Outputs {
+  std::vector<double> ours, reference;
+};
 
+inline Outputs attend_both(const CodedSide& keys, const CodedSide& values, const AttendQuery& query,
+                           AttentionArithmetic arithmetic) {
+  const std::size_t dims = values.decoded(0, true).size(), rows = static_cast<std::size_t>(query.rows),
+                    blocks = keys.vectors.size() / (dims * kBlockTokens);
   std::vector<TokenRun> runs;
   std::vector<const std::uint8_t*> pages;
   std::vector<std::unique_ptr<AlignedBytes>> memory;
-  for (int b = 0; b < blocks; ++b) {
-    const auto first = static_cast<std::size_t>(b * kBlockTokens), at = static_cast<std::size_t>(b);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::size_t first = b * kBlockTokens;
     runs.push_back({.key_codes = keys.codes.data() + first * keys.spec.code_bytes(),
                     .key_scales = keys.scales.data() + first * keys.spec.scale_bytes(),
                     .value_codes = values.codes.data() + first * values.spec.code_bytes(),
@@ -126,28 +129,46 @@ inline double error_share(const RowCode& key_code, const RowCode& value_code, in
                     .first = static_cast<std::int64_t>(first),
                     .count = kBlockTokens});
     memory.push_back(std::make_unique<AlignedBytes>(keys.order->bytes() + values.order->bytes()));
-    keys.order->pack(runs.back().key_codes, runs.back().key_scales, memory.back()->data());
-    values.order->pack(runs.back().value_codes, runs.back().value_scales,
-                       memory[at]->data() + keys.order->bytes());
-    pages.push_back(memory.back()->data());
+    std::uint8_t* page = memory.back()->data();
+    keys.order->pack(runs.back().key_codes, runs.back().key_scales, page);
+    values.order->pack(runs.back().value_codes, runs.back().value_scales, page + keys.order->bytes());
+    pages.push_back(page);
   }
-  std::vector<float> max(static_cast<std::size_t>(rows)), sum(max), out(queries.size());
+  std::vector<float> max(rows), sum(rows), out(rows * dims);
   AttendScratch scratch;
-  attend_blocks(
-      find_key_kernel(keys.spec, AttentionArithmetic::fast),
-      find_value_kernel(values.spec, AttentionArithmetic::fast),
-      {.pages = pages.data(), .keys = 0, .values = keys.order->bytes(), .count = blocks, .first = 0}, query,
-      {max.data(), sum.data(), out.data()}, scratch);
-  std::vector<double> reference(queries.size());
-  attend_reference(keys.spec, values.spec, runs, query, reference.data());
-  const std::vector<double> exact = attend_exactly(keys, values, query);
-  double ours = 0, codes = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const double fast = static_cast<double>(out[i]) / static_cast<double>(sum[i / dims]);
-    ours += (fast - reference[i]) * (fast - reference[i]);
-    codes += (reference[i] - exact[i]) * (reference[i] - exact[i]);
-  }
-  return ours / codes;
+  attend_blocks(find_key_kernel(keys.spec, arithmetic), find_value_kernel(values.spec, arithmetic),
+                {.pages = pages.data(),
+                 .keys = 0,
+                 .values = keys.order->bytes(),
+                 .count = static_cast<int>(blocks),
+                 .first = 0},
+                query, {max.data(), sum.data(), out.data()}, scratch);
+  Outputs outputs{std::vector<double>(out.size()), std::vector<double>(out.size())};
+  for (std::size_t i = 0; i < out.size(); ++i)
+    outputs.ours[i] =
+        sum[i / dims] > 0 ? static_cast<double>(out[i]) / static_cast<double>(sum[i / dims]) : 0;
+  attend_reference(keys.spec, values.spec, runs, query, outputs.reference.data());
+  return outputs;
+}
+
+inline double squared_distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sum;
+}
+
+// Output errors of a fast pair of kernels: against the double reference on the same codes, as a share of what
+// the codes themselves lose against attention on the vectors.
+inline double error_share(const RowCode& key_code, const RowCode& value_code, int rows, int blocks,
+                          float sharpness, std::mt19937& random) {
+  const CodedSide keys(key_code, Role::keys, blocks, random),
+      values(value_code, Role::values, blocks, random);
+  const RandomQueries queries(rows, keys.spec.head_dim, blocks * kBlockTokens, Visibility::all, 1, random);
+  AttendQuery query = queries.query(false);
+  query.scale *= sharpness;
+  const Outputs outputs = attend_both(keys, values, query, AttentionArithmetic::fast);
+  return squared_distance(outputs.ours, outputs.reference) /
+         squared_distance(outputs.reference, attend_exactly(keys, values, query));
 }
 
 // Squared error of a block's scores, relative to their squares, against the definition: random queries, the
@@ -176,6 +197,52 @@ inline double score_error(CodedSide& side, const KeyKernel& kernel, int rows, st
         sum += static_cast<double>(queries[r * key.size() + c]) * static_cast<double>(key[c]);
       error += std::pow(sum - static_cast<double>(got[r * 64 + t]), 2);
       size += sum * sum;
+    }
+  }
+  return error / size;
+}
+
+// Squared error of a block's sums, relative to the squares of what was added, against the definition: random
+// weights in the kernel's form, added to ones.
+inline double sum_error(CodedSide& side, const ValueKernel& kernel, int rows, std::mt19937& random) {
+  const auto dims = static_cast<std::size_t>(side.spec.head_dim);
+  constexpr std::size_t kNumbers = 8 * kBlockTokens;
+  AlignedBytes f32(4 * kNumbers), high(kNumbers), low(kNumbers), sums(8 * 4 * dims);
+  std::uniform_real_distribution<float> uniform;
+  auto* weights = reinterpret_cast<float*>(f32.data());
+  for (std::size_t i = 0; i < kNumbers; ++i) {
+    weights[i] = uniform(random);
+    high.data()[i] = static_cast<std::uint8_t>(random());
+    low.data()[i] = static_cast<std::uint8_t>(random());
+  }
+  float step[8];
+  for (float& x : step) x = kernel.form == WeightForm::f32 ? 1 : 1e-3f * static_cast<float>(1 + random() % 9);
+  auto* got = reinterpret_cast<float*>(sums.data());
+  std::fill(got, got + 8 * dims, 1.0f);
+  kernel.add(kernel, {.f32 = weights, .u8 = high.data(), .low = low.data(), .step = step}, rows,
+             side.packed.data(), side.packed.data(), got);
+  const auto number = [&](std::size_t i) -> double {
+    switch (kernel.form) {
+      case WeightForm::f32:
+        return static_cast<double>(weights[i]);
+      case WeightForm::u8:
+        return high.data()[i];
+      default:
+        return 256.0 * high.data()[i] + low.data()[i];
+    }
+  };
+  std::vector<std::vector<float>> decoded;
+  for (std::size_t t = 0; t < kBlockTokens; ++t) decoded.push_back(side.decoded(t, true));
+  double error = 0, size = 0;
+  for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+    for (std::size_t i = 0; i < dims; ++i) {
+      const std::size_t dim = kernel.order.empty() ? i : kernel.order[i];
+      double sum = 1;
+      for (std::size_t t = 0; t < kBlockTokens; ++t)
+        sum += static_cast<double>(step[r]) * number(r * kBlockTokens + t) *
+               static_cast<double>(decoded[t][dim]);
+      error += std::pow(sum - static_cast<double>(got[r * dims + i]), 2);
+      size += (sum - 1) * (sum - 1);
     }
   }
   return error / size;

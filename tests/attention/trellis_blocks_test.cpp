@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <veloxquant/core/cpu.hpp>
-
 #include "coded_blocks.hpp"
 #include "pack/word_order.hpp"
 
@@ -14,9 +12,10 @@ using test::CodedSide;
 
 constexpr int kHeadDims[] = {64, 96, 128, 256};
 
-bool has_kernels() {
-  return find_key_kernel(make_trellis_code(2, 128, ScaleMode::one)->spec(), AttentionArithmetic::fast)
-             .scores != nullptr;
+// Calls body() at every CPU level that has kernels of these codes.
+template <class Body>
+void on_levels_with_kernels(const Body& body) {
+  test::on_levels_with_kernels(make_trellis_code(2, 128, ScaleMode::one)->spec(), body);
 }
 
 TEST(WordOrder, GivesBackEveryRowAndWritesWordsWhereItSays) {
@@ -59,82 +58,60 @@ TEST(TrellisBlocks, RoundedTableStaysOddAndClose) {
 constexpr double kSmall[] = {0, 4e-4, 4e-4, 4e-4, 4e-4};
 
 TEST(TrellisBlocks, ScoresFollowTheDefinition) {
-  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
-  std::mt19937 random(2);
-  for (const int dims : kHeadDims) {
-    for (int bits = 1; bits <= 4; ++bits) {
-      const auto code = make_trellis_code(bits, dims, ScaleMode::one);
-      CodedSide side(*code, Role::keys, 1, random);
-      const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
-      ASSERT_EQ(kernel.scores != nullptr, has_word_order(dims, bits, Role::keys));
-      if (kernel.scores == nullptr) continue;
-      for (int rows = 1; rows <= 8; ++rows) {
-        EXPECT_LT(test::score_error(side, kernel, rows, random), kSmall[bits])
-            << dims << " dims, " << bits << " bits, " << rows << " rows";
+  on_levels_with_kernels([] {
+    std::mt19937 random(2);
+    for (const int dims : kHeadDims) {
+      for (int bits = 1; bits <= 4; ++bits) {
+        const auto code = make_trellis_code(bits, dims, ScaleMode::one);
+        CodedSide side(*code, Role::keys, 1, random);
+        const KeyKernel kernel = find_key_kernel(side.spec, AttentionArithmetic::fast);
+        ASSERT_EQ(kernel.scores != nullptr, has_word_order(dims, bits, Role::keys));
+        if (kernel.scores == nullptr) continue;
+        for (int rows = 1; rows <= 8; ++rows) {
+          EXPECT_LT(test::score_error(side, kernel, rows, random), kSmall[bits])
+              << dims << " dims, " << bits << " bits, " << rows << " rows";
+        }
       }
     }
-  }
+  });
 }
 
 TEST(TrellisBlocks, SumsFollowTheDefinition) {
-  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
-  std::mt19937 random(3);
-  for (const int dims : kHeadDims) {
-    for (int bits = 1; bits <= 4; ++bits) {
-      const auto code = make_trellis_code(bits, dims, ScaleMode::one);
-      CodedSide side(*code, Role::values, 1, random);
-      const ValueKernel kernel = find_value_kernel(side.spec, AttentionArithmetic::fast);
-      ASSERT_EQ(kernel.add != nullptr, has_word_order(dims, bits, Role::values));
-      if (kernel.add == nullptr) continue;
-      for (int rows = 1; rows <= 8; ++rows) {
-        test::AlignedBytes high(8 * 64), low(8 * 64), sums(8 * 4 * static_cast<std::size_t>(dims));
-        float step[8];
-        for (std::size_t i = 0; i < 8 * 64; ++i) {
-          high.data()[i] = static_cast<std::uint8_t>(random());
-          low.data()[i] = static_cast<std::uint8_t>(random());
+  on_levels_with_kernels([] {
+    std::mt19937 random(3);
+    for (const int dims : kHeadDims) {
+      for (int bits = 1; bits <= 4; ++bits) {
+        const auto code = make_trellis_code(bits, dims, ScaleMode::one);
+        CodedSide side(*code, Role::values, 1, random);
+        const ValueKernel kernel = find_value_kernel(side.spec, AttentionArithmetic::fast);
+        ASSERT_EQ(kernel.add != nullptr, has_word_order(dims, bits, Role::values));
+        if (kernel.add == nullptr) continue;
+        for (int rows = 1; rows <= 8; ++rows) {
+          EXPECT_LT(test::sum_error(side, kernel, rows, random), kSmall[bits])
+              << dims << " dims, " << bits << " bits, " << rows << " rows";
         }
-        for (float& x : step) x = 1e-3f * static_cast<float>(1 + random() % 9);
-        auto* got = reinterpret_cast<float*>(sums.data());
-        std::fill(got, got + 8 * dims, 1.0f);
-        kernel.add(kernel, {.u8 = high.data(), .low = low.data(), .step = step}, rows, side.packed.data(),
-                   side.packed.data(), got);
-        double error = 0, size = 0;
-        std::vector<std::vector<float>> decoded;
-        for (std::size_t t = 0; t < kBlockTokens; ++t) decoded.push_back(side.decoded(t, true));
-        for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-          for (std::size_t i = 0; i < static_cast<std::size_t>(dims); ++i) {
-            double sum = 1;
-            for (std::size_t t = 0; t < kBlockTokens; ++t) {
-              const double number = kernel.form == WeightForm::u16
-                                        ? 256.0 * high.data()[r * 64 + t] + low.data()[r * 64 + t]
-                                        : high.data()[r * 64 + t];
-              sum += static_cast<double>(step[r]) * number * static_cast<double>(decoded[t][kernel.order[i]]);
-            }
-            error += std::pow(sum - static_cast<double>(got[r * static_cast<std::size_t>(dims) + i]), 2);
-            size += (sum - 1) * (sum - 1);
-          }
-        }
-        EXPECT_LT(error / size, kSmall[bits]) << dims << " dims, " << bits << " bits, " << rows << " rows";
       }
     }
-  }
+  });
 }
 
 // Attention's own error against the double reference stays small beside that of the codes, for flat and peaky
 // rows.
 TEST(TrellisBlocks, ErrorIsSmallBesideThatOfTheCodes) {
-  if (!has_kernels()) GTEST_SKIP() << "no kernel at CPU level " << cpu_level();
-  std::mt19937 random(4);
-  for (int bits = 1; bits <= 4; ++bits) {
-    const auto code = make_trellis_code(bits, 128, ScaleMode::one);
-    for (const float sharpness : {0.5f, 1.0f, 2.0f, 4.0f}) {
-      const double share = test::error_share(*code, *code, 4, 16, sharpness, random);
-      RecordProperty("share_" + std::to_string(bits) + "_" + std::to_string(static_cast<int>(10 * sharpness)),
-                     std::to_string(share));
-      EXPECT_LT(share, 0.02) << bits << " bits, queries of size " << sharpness;
-      EXPECT_GT(share, 1e-7);
+  on_levels_with_kernels([] {
+    std::mt19937 random(4);
+    for (int bits = 1; bits <= 4; ++bits) {
+      const auto code = make_trellis_code(bits, 128, ScaleMode::one);
+      for (const float sharpness : {0.5f, 1.0f, 2.0f, 4.0f}) {
+        const double share = test::error_share(*code, *code, 4, 16, sharpness, random);
+        RecordProperty(
+            "share_" + std::to_string(bits) + "_" + std::to_string(static_cast<int>(10 * sharpness)),
+            std::to_string(share));
+        EXPECT_LT(share, 0.02) << bits << " bits, queries of size " << sharpness;
+        EXPECT_GT(share, 1e-7);
+      }
     }
-  }
+  });
 }
 
 }  // namespace
