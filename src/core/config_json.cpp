@@ -8,6 +8,9 @@
 #include <veloxquant/core/config.hpp>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
+#include "core/strict_json.hpp"
+
 namespace veloxquant {
 namespace {
 
@@ -20,7 +23,7 @@ Enum enum_from(const std::string& text, const std::pair<const char*, Enum> (&nam
   for (const auto& [name, value] : names) {
     if (text == name) return value;
   }
-  throw ConfigError(kOperation, fmt::format("unknown {} '{}'", what, text));
+  throw ConfigError(kOperation, fmt::format("unknown {} {}", what, quote(text)));
 }
 
 template <class Enum, std::size_t N>
@@ -39,10 +42,10 @@ constexpr std::pair<const char*, RopeConfig::Scaling> kScalings[] = {{"none", Ro
 
 void refuse_unknown_keys(const Json& json, std::initializer_list<std::string_view> known, const char* where) {
   if (!json.is_object())
-    throw ConfigError(kOperation, fmt::format("{} is no JSON object: {}", where, json.dump()));
+    throw ConfigError(kOperation, fmt::format("{} is {}, not an object", where, shown_json(json)));
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw ConfigError(kOperation, fmt::format("unknown key '{}' in {}; known are {}", key, where,
+      throw ConfigError(kOperation, fmt::format("unknown key {} in {}; known are {}", quote(key), where,
                                                 fmt::join(known, ", ")));
     }
   }
@@ -69,8 +72,8 @@ void read(const Json& json, const char* key, T& value) {
             found->template get<std::int64_t>() <= INT32_MAX;
   }
   if (!right)
-    throw ConfigError(kOperation,
-                      fmt::format("'{}' has the value {} of the wrong type or range", key, found->dump()));
+    throw ConfigError(
+        kOperation, fmt::format("'{}' has the value {} of the wrong type or range", key, shown_json(*found)));
   value = found->template get<T>();
 }
 
@@ -98,10 +101,11 @@ MethodSpec method_from_json(const Json& json) {
   spec.options.scale = scale_mode_from(scale);
   if (const auto extra = json.find("extra"); extra != json.end()) {
     if (!extra->is_object())
-      throw ConfigError(kOperation, fmt::format("'extra' is no object: {}", extra->dump()));
+      throw ConfigError(kOperation, fmt::format("'extra' is {}, not an object", shown_json(*extra)));
     for (const auto& [key, value] : extra->items()) {
       if (!value.is_string())
-        throw ConfigError(kOperation, fmt::format("extra option '{}' is no text: {}", key, value.dump()));
+        throw ConfigError(kOperation,
+                          fmt::format("extra option {} is {}, not a text", quote(key), shown_json(value)));
       spec.options.extra[key] = value.get<std::string>();
     }
   }
@@ -166,8 +170,8 @@ std::string KVCacheConfig::to_json() const {
 }
 
 KVCacheConfig KVCacheConfig::from_json(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded()) throw ConfigError(kOperation, "the text is not JSON");
+  const Json json = parse_strict_json<Json>(
+      text, [](const std::string& what) { throw ConfigError(kOperation, "the text " + what); });
   refuse_unknown_keys(json,
                       {"layers", "kv_heads", "head_dim", "batch", "keys", "values", "sinks", "recent",
                        "model", "layer_overrides", "rope"},
@@ -189,7 +193,7 @@ KVCacheConfig KVCacheConfig::from_json(const std::string& text) {
       int layer = -1;
       const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), layer);
       if (error != std::errc() || end != key.data() + key.size()) {
-        throw ConfigError(kOperation, fmt::format("layer override '{}' is no layer index", key));
+        throw ConfigError(kOperation, fmt::format("layer override {} is no layer index", quote(key)));
       }
       LayerOverride& change = o.layer_overrides[layer];
       if (entry.contains("keys")) change.keys = method_from_json(entry["keys"]);

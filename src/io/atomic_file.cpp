@@ -5,12 +5,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <utility>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
 #include "io/file_ops.hpp"
-#include "io/quote.hpp"
 
 namespace veloxquant::io {
 namespace {
@@ -29,9 +30,23 @@ std::filesystem::path unused_name(const std::filesystem::path& folder) {
 
 }  // namespace
 
+bool AtomicFile::replaces(const std::filesystem::path& target) {
+  std::error_code ignored;
+  return !std::filesystem::is_other(std::filesystem::status(target, ignored));
+}
+
 AtomicFile::AtomicFile(std::filesystem::path target) : target_(std::move(target)) {
   if (!target_.has_filename()) {
     throw IoError("write", fmt::format("{} names no file", quote(target_.string())));
+  }
+  if (!replaces(target_)) {
+    file_.emplace("write", target_, O_WRONLY);
+    return;
+  }
+  std::error_code ignored;
+  if (std::filesystem::is_directory(std::filesystem::symlink_status(target_, ignored))) {
+    errno = EISDIR;
+    throw_errno("write", "replace", target_);
   }
   const std::filesystem::path folder = folder_of(target_);
   folder_.emplace("write", folder, O_RDONLY | O_DIRECTORY);
@@ -41,10 +56,11 @@ AtomicFile::AtomicFile(std::filesystem::path target) : target_(std::move(target)
 
 AtomicFile::~AtomicFile() {
   file_.reset();
-  if (!renamed_) file_ops().unlink(temporary_.c_str());
+  if (!renamed_ && !temporary_.empty()) file_ops().unlink(temporary_.c_str());
 }
 
 void AtomicFile::commit() {
+  if (temporary_.empty()) return file_->close();
   file_->sync();
   file_->close();
   const auto rename = [&] { return file_ops().rename(temporary_.c_str(), target_.c_str()); };

@@ -9,8 +9,8 @@
 #include <utility>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
 #include "io/file_ops.hpp"
-#include "io/quote.hpp"
 
 namespace veloxquant::io {
 void throw_errno(const std::string& operation, const char* doing, const std::filesystem::path& path) {

@@ -5,9 +5,9 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/files.hpp>
 
+#include "core/quote.hpp"
 #include "io/atomic_file.hpp"
 #include "io/file.hpp"
-#include "io/quote.hpp"
 
 namespace veloxquant {
 
@@ -23,12 +23,18 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes
     if (got == 0) break;
     filled += got;
     if (filled > max_bytes) {
-      throw IoError("read", fmt::format("{} holds more than the limit of {} bytes", io::quote(path.string()),
-                                        max_bytes));
+      throw IoError("read",
+                    fmt::format("{} holds more than the limit of {} bytes", quote(path.string()), max_bytes));
     }
   }
   bytes.resize(filled);
   return bytes;
+}
+
+void require_writable(const std::filesystem::path& path) {
+  // To open a pipe would wait for its reader.
+  if (!io::AtomicFile::replaces(path)) return;
+  io::AtomicFile file(path);
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "io/quote.hpp"
+#include "core/quote.hpp"
 
 namespace veloxquant::io {
 namespace {

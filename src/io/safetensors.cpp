@@ -7,8 +7,8 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/safetensors.hpp>
 
+#include "core/quote.hpp"
 #include "io/file.hpp"
-#include "io/quote.hpp"
 #include "io/safetensors_header.hpp"
 
 namespace veloxquant {
@@ -26,7 +26,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path, const S
   // O_NONBLOCK: opening a pipe must not wait for a writer.
   const io::File file("open", path, O_RDONLY | O_NONBLOCK);
   const std::uint64_t size = file.size(limits.max_file_bytes);
-  if (size == 0) throw ArtifactError("open", io::quote(reading.file) + " is empty");
+  if (size == 0) throw ArtifactError("open", quote(reading.file) + " is empty");
 
   std::shared_ptr<const void> bytes = file.map(size);
   const std::span all(static_cast<const std::byte*>(bytes.get()), size);
@@ -61,8 +61,8 @@ bool SafetensorsFile::contains(const std::string& tensor_name) const {
 Tensor SafetensorsFile::tensor(const std::string& tensor_name) const {
   const auto found = tensors().find(tensor_name);
   if (found == tensors().end()) {
-    throw ArtifactError("tensor", fmt::format("{} has no tensor {} among its {}", io::quote(name()),
-                                              io::quote(tensor_name), tensors().size()));
+    throw ArtifactError("tensor", fmt::format("{} has no tensor {} among its {}", quote(name()),
+                                              quote(tensor_name), tensors().size()));
   }
   const TensorInfo& info = found->second;
   const auto* data =

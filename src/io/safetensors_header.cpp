@@ -11,8 +11,8 @@
 #include <vector>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
 #include "io/json_events.hpp"
-#include "io/quote.hpp"
 
 namespace veloxquant::io {
 namespace {
@@ -165,7 +165,7 @@ class HeaderVisitor final : public JsonVisitor {
     if (key_.size() > limits_.max_name_bytes) {
       fail(who, fmt::format("has a name of {} bytes; the limit is {}", key_.size(), limits_.max_name_bytes));
     }
-    if (std::any_of(key_.begin(), key_.end(), is_control)) fail(who, "has a control character in its name");
+    if (has_control(key_)) fail(who, "has a control character in its name");
     if (key_.find_first_of("/\\") != std::string::npos) fail(who, "has a path separator in its name");
     if (header_.tensors.count(key_) != 0) fail(who, "occurs twice");
     if (header_.tensors.size() >= limits_.max_tensors) {

@@ -9,7 +9,7 @@
 #include <veloxquant/core/version.hpp>
 #include <veloxquant/io/safetensors.hpp>
 
-#include "io/quote.hpp"
+#include "core/quote.hpp"
 #include "io/safetensors_header.hpp"
 
 namespace veloxquant {
@@ -78,7 +78,7 @@ void verify_seal(const SafetensorsFile& file) {
   if (found == file.metadata().end()) {
     throw ArtifactError("verify",
                         fmt::format("{} has no metadata entry {}; it was not written by this library",
-                                    io::quote(file.name()), kChecksumKey));
+                                    quote(file.name()), kChecksumKey));
   }
   std::map<std::string, Tensor> tensors;
   for (const auto& entry : file.tensors()) tensors.emplace(entry.first, file.tensor(entry.first));
@@ -86,7 +86,7 @@ void verify_seal(const SafetensorsFile& file) {
   if (found->second != actual) {
     throw ArtifactError("verify",
                         fmt::format("{} says checksum {} but its content gives {}; the file is damaged",
-                                    io::quote(file.name()), io::quote(found->second), actual));
+                                    quote(file.name()), quote(found->second), actual));
   }
 }
 

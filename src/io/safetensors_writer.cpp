@@ -6,8 +6,8 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/safetensors.hpp>
 
+#include "core/quote.hpp"
 #include "io/atomic_file.hpp"
-#include "io/quote.hpp"
 #include "io/safetensors_header.hpp"
 
 namespace veloxquant {
@@ -37,10 +37,10 @@ std::string json_string(std::string_view text) {
         result += "\\t";
         break;
       default:
-        if (io::is_control(c)) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
           throw ArtifactError(
               "write",
-              fmt::format("control character in {}; tab, newline and return are served", io::quote(text)));
+              fmt::format("control character in {}; tab, newline and return are served", quote(text)));
         }
         result += c;
     }
@@ -50,10 +50,10 @@ std::string json_string(std::string_view text) {
 
 void require_writable(const std::string& name, const Tensor& tensor) {
   if (tensor.device() != Device::cpu) {
-    throw UnsupportedError("write", fmt::format("tensor {} is not in CPU memory", io::quote(name)));
+    throw UnsupportedError("write", fmt::format("tensor {} is not in CPU memory", quote(name)));
   }
   if (tensor.raw() == nullptr && (tensor.rank() == 0 || tensor.numel() != 0)) {
-    throw ArtifactError("write", fmt::format("tensor {} is undefined", io::quote(name)));
+    throw ArtifactError("write", fmt::format("tensor {} is undefined", quote(name)));
   }
 }
 

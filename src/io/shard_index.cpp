@@ -7,8 +7,8 @@
 #include <utility>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
 #include "io/json_events.hpp"
-#include "io/quote.hpp"
 
 namespace veloxquant::io {
 namespace {
@@ -91,8 +91,7 @@ class IndexVisitor final : public JsonVisitor {
 
   void require_plain_name(const std::string& name) const {
     const bool is_plain = !name.empty() && name != "." && name != ".." && name.size() <= 255 &&
-                          name.find_first_of("/\\") == std::string::npos &&
-                          std::none_of(name.begin(), name.end(), is_control);
+                          name.find_first_of("/\\") == std::string::npos && !has_control(name);
     if (!is_plain) {
       fail(fmt::format("tensor {}: shard {} is not the plain name of a file in the folder", quote(tensor_),
                        quote(name)));

@@ -6,7 +6,7 @@
 #include <veloxquant/io/files.hpp>
 #include <veloxquant/io/sharded_safetensors.hpp>
 
-#include "io/quote.hpp"
+#include "core/quote.hpp"
 #include "io/shard_index.hpp"
 
 namespace veloxquant {
@@ -33,8 +33,8 @@ ShardedSafetensors ShardedSafetensors::open(const std::filesystem::path& folder,
   }
   const std::filesystem::path index = folder / kIndex;
   if (!is_there(index)) {
-    throw ModelError(
-        "open", fmt::format("folder {} has neither {} nor {}", io::quote(model.folder_), kSingle, kIndex));
+    throw ModelError("open",
+                     fmt::format("folder {} has neither {} nor {}", quote(model.folder_), kSingle, kIndex));
   }
   const auto shard_of =
       io::read_shard_index(read_file(index, limits.max_header_bytes), index.string(), limits);
@@ -44,15 +44,14 @@ ShardedSafetensors ShardedSafetensors::open(const std::filesystem::path& folder,
     if (opened.count(shard) == 0) {
       if (!is_there(folder / shard)) {
         throw ModelError("open", fmt::format("folder {} lacks the shard {}, which {} names",
-                                             io::quote(model.folder_), io::quote(shard), kIndex));
+                                             quote(model.folder_), quote(shard), kIndex));
       }
       opened.emplace(shard, model.shards_.size());
       model.add(SafetensorsFile::open(folder / shard, limits));
     }
     if (!model.shards_[opened.at(shard)].contains(tensor)) {
-      throw ModelError("open",
-                       fmt::format("folder {}: {} places tensor {} in the shard {}, which lacks it",
-                                   io::quote(model.folder_), kIndex, io::quote(tensor), io::quote(shard)));
+      throw ModelError("open", fmt::format("folder {}: {} places tensor {} in the shard {}, which lacks it",
+                                           quote(model.folder_), kIndex, quote(tensor), quote(shard)));
     }
   }
   return model;
@@ -62,9 +61,8 @@ void ShardedSafetensors::add(SafetensorsFile shard) {
   for (const auto& entry : shard.tensors()) {
     const auto [place, is_new] = shard_of_.emplace(entry.first, shards_.size());
     if (!is_new) {
-      throw ModelError("open",
-                       fmt::format("tensor {} is in two shards, {} and {}", io::quote(entry.first),
-                                   io::quote(shards_[place->second].name()), io::quote(shard.name())));
+      throw ModelError("open", fmt::format("tensor {} is in two shards, {} and {}", quote(entry.first),
+                                           quote(shards_[place->second].name()), quote(shard.name())));
     }
   }
   shards_.push_back(std::move(shard));
@@ -80,8 +78,8 @@ std::vector<std::string> ShardedSafetensors::names() const {
 const SafetensorsFile& ShardedSafetensors::shard_with(const std::string& name) const {
   const auto found = shard_of_.find(name);
   if (found == shard_of_.end()) {
-    throw ModelError("tensor", fmt::format("the model in {} has no tensor {} among its {}",
-                                           io::quote(folder_), io::quote(name), shard_of_.size()));
+    throw ModelError("tensor", fmt::format("the model in {} has no tensor {} among its {}", quote(folder_),
+                                           quote(name), shard_of_.size()));
   }
   return shards_[found->second];
 }

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "models/tokenizer_utf8.hpp"
+#include "core/utf8.hpp"
 
 namespace veloxquant::tokenizing {
 namespace {

@@ -4,23 +4,14 @@
 
 #include <cmath>
 #include <limits>
-#include <set>
 #include <veloxquant/core/error.hpp>
+
+#include "core/strict_json.hpp"
 
 namespace veloxquant {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t kShownCharacters = 60;  // of a value in a message
-constexpr int kDeepest = 32;                  // nesting of a config; published ones need 4
-
-// A value as messages show it: printable ASCII, cut when long.
-std::string shown(const json& value) {
-  std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-  if (text.size() > kShownCharacters) text = text.substr(0, kShownCharacters) + "...";
-  return text;
-}
 
 std::int64_t checked_integer(const ConfigFields& fields, const char* name, const json& value,
                              std::int64_t low, std::int64_t high) {
@@ -39,26 +30,11 @@ std::int64_t checked_integer(const ConfigFields& fields, const char* name, const
 ConfigFields::ConfigFields(const json& object, std::string path) : object_(&object), path_(std::move(path)) {}
 
 json ConfigFields::parse_object(const std::string& text, const std::string& name) {
-  std::vector<std::set<std::string>> keys;
-  const auto refuse_duplicates = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kDeepest) {
-      throw ModelError("load model", fmt::format("{} is nested deeper than {} levels", name, kDeepest));
-    }
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw ModelError("load model", fmt::format("{} holds the key {} twice", name, shown(parsed)));
-    }
-    return true;
-  };
-  json parsed;
-  try {
-    parsed = json::parse(text, refuse_duplicates);
-  } catch (const json::exception& error) {
-    throw ModelError("load model", fmt::format("{} is not JSON: {}", name, error.what()));
-  }
+  const json parsed = parse_strict_json<json>(text, [&](const std::string& what) {
+    throw ModelError("load model", fmt::format("{} {}", name, what));
+  });
   if (!parsed.is_object()) {
-    throw ModelError("load model", fmt::format("{} must be a JSON object, not {}", name, shown(parsed)));
+    throw ModelError("load model", fmt::format("{} must be a JSON object, not {}", name, shown_json(parsed)));
   }
   return parsed;
 }
@@ -79,7 +55,8 @@ const json& ConfigFields::required(const char* name) const {
 }
 
 void ConfigFields::refuse(const char* name, const std::string& limit) const {
-  throw ModelError("load model", fmt::format("{}{} is {}; {}", path_, name, shown(required(name)), limit));
+  throw ModelError("load model",
+                   fmt::format("{}{} is {}; {}", path_, name, shown_json(required(name)), limit));
 }
 
 std::int64_t ConfigFields::integer(const char* name, std::int64_t low, std::int64_t high) const {

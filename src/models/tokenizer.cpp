@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <fstream>
 #include <limits>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/io/files.hpp>
 #include <veloxquant/models/tokenizer.hpp>
 
 #include "models/tokenizer_file.hpp"
@@ -12,23 +12,7 @@
 namespace veloxquant {
 namespace {
 
-constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
-
-std::string read_file(const std::filesystem::path& path) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) throw IoError("tokenizer", fmt::format("cannot read {}: {}", path.string(), error.message()));
-  if (size > kMaxFileBytes) {
-    throw ModelError("tokenizer",
-                     fmt::format("{} has {} bytes; at most {} are read", path.string(), size, kMaxFileBytes));
-  }
-  std::ifstream in(path, std::ios::binary);
-  std::string text(static_cast<std::size_t>(size), '\0');
-  if (!in.read(text.data(), static_cast<std::streamsize>(size))) {
-    throw IoError("tokenizer", fmt::format("cannot read the {} bytes of {}", size, path.string()));
-  }
-  return text;
-}
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{256} << 20;
 
 }  // namespace
 
@@ -63,7 +47,7 @@ struct Tokenizer::Impl {
 };
 
 Tokenizer Tokenizer::load(const std::filesystem::path& tokenizer_json) {
-  return parse(read_file(tokenizer_json));
+  return parse(read_file(tokenizer_json, kMaxFileBytes));
 }
 
 Tokenizer Tokenizer::parse(std::string_view json) {

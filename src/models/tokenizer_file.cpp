@@ -118,6 +118,16 @@ SplitStage read_byte_level(const Json& level, const std::string& where) {
   return stage;
 }
 
+// The encoder splits by one stage inside another, so that each takes its part of the stack.
+void add_stage(TokenizerFile& file, const std::string& where, SplitStage stage) {
+  constexpr std::size_t kMaxStages = 32;  // published files have up to 4
+  if (file.stages.size() == kMaxStages) {
+    refuse_unsupported(fmt::format("{} is stage {} of the pre-tokenizer; served: at most {} stages", where,
+                                   kMaxStages + 1, kMaxStages));
+  }
+  file.stages.push_back(std::move(stage));
+}
+
 // Reads one component behind the others. Byte-level pieces are the last station's: nothing may follow
 // ByteLevel.
 void read_pre_tokenizer(const Json& component, const std::string& where, bool& is_complete,
@@ -133,12 +143,12 @@ void read_pre_tokenizer(const Json& component, const std::string& where, bool& i
   if (is_complete)
     refuse_unsupported(fmt::format("{} ({}) follows ByteLevel, which must be last", where, type));
   if (type == "Split") {
-    file.stages.push_back(read_split(component, where));
+    add_stage(file, where, read_split(component, where));
   } else if (type == "Digits") {
     const bool one_by_one = flag_or(component, "individual_digits", false, where);
-    file.stages.push_back({false, one_by_one ? R"(\p{N})" : R"(\p{N}+)"});
+    add_stage(file, where, {false, one_by_one ? R"(\p{N})" : R"(\p{N}+)"});
   } else if (type == "ByteLevel") {
-    file.stages.push_back(read_byte_level(component, where));
+    add_stage(file, where, read_byte_level(component, where));
     is_complete = true;
   } else {
     refuse_type(where + ".type", type, "Split, Digits and a final ByteLevel");
@@ -147,6 +157,10 @@ void read_pre_tokenizer(const Json& component, const std::string& where, bool& i
 
 // --- post-processor ---
 
+// Parts of a template, and ids before or after its sequence; published files have up to 3. A part names ids
+// by reference, so that a small file could ask for any number of them.
+constexpr std::size_t kMaxTemplate = 64;
+
 void append_special_ids(const Json& special, const Json& processor, const std::string& where,
                         std::vector<std::uint32_t>& out) {
   const std::string& name = text_of(required(special, "id", where), where + ".id");
@@ -154,12 +168,19 @@ void append_special_ids(const Json& special, const Json& processor, const std::s
   const Json& known = required(processor, "special_tokens", "post_processor");
   const Json& ids =
       array_of(required(required(known, name.c_str(), "special_tokens"), "ids", entry), entry + ".ids");
+  if (ids.size() > kMaxTemplate - out.size()) {
+    refuse_unsupported(fmt::format("{}: the template adds more than {} ids", where, kMaxTemplate));
+  }
   for (const Json& id : ids) out.push_back(id_of(id, entry + ".ids"));
 }
 
 void read_template(const Json& processor, const std::string& where, TokenizerFile& file) {
   const std::string single = where + ".single";
   const Json& parts = array_of(required(processor, "single", where), single);
+  if (parts.size() > kMaxTemplate) {
+    refuse_unsupported(
+        fmt::format("{} has {} parts; served: at most {}", single, parts.size(), kMaxTemplate));
+  }
   bool seen = false;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::string part = item(single, i);

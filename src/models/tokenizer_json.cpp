@@ -2,17 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <unordered_set>
-#include <vector>
 #include <veloxquant/core/error.hpp>
 
+#include "core/strict_json.hpp"
+#include "core/utf8.hpp"
 #include "models/tokenizer_file.hpp"
-#include "models/tokenizer_utf8.hpp"
 
 namespace veloxquant::tokenizing {
 namespace {
 
-constexpr int kMaxDepth = 32;
 constexpr std::size_t kMaxShownBytes = 80;
 
 }  // namespace
@@ -20,35 +18,7 @@ constexpr std::size_t kMaxShownBytes = 80;
 void refuse_damaged(const std::string& what) { throw ModelError("tokenizer", what); }
 void refuse_unsupported(const std::string& what) { throw UnsupportedError("tokenizer", what); }
 
-Json parse_strict(std::string_view text) {
-  std::vector<std::unordered_set<std::string>> names;  // of the open objects
-  const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
-    switch (event) {
-      case Json::parse_event_t::object_start:
-        names.emplace_back();
-        [[fallthrough]];
-      case Json::parse_event_t::array_start:
-        if (depth >= kMaxDepth) refuse_damaged(fmt::format("nests deeper than {} levels", kMaxDepth));
-        break;
-      case Json::parse_event_t::object_end:
-        names.pop_back();
-        break;
-      case Json::parse_event_t::key:
-        if (!names.back().insert(text_of(value, "a name")).second) {
-          refuse_damaged(fmt::format("names {} twice in one object", shown(value)));
-        }
-        break;
-      default:
-        break;
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), check);
-  } catch (const Json::exception& error) {
-    refuse_damaged(fmt::format("not a JSON text: {}", shown(std::string_view(error.what()))));
-  }
-}
+Json parse_strict(std::string_view text) { return parse_strict_json<Json>(text, refuse_damaged); }
 
 std::string shown(std::string_view text) {
   if (text.size() <= kMaxShownBytes) return std::string(text);
@@ -57,9 +27,9 @@ std::string shown(std::string_view text) {
 }
 
 std::string shown(const Json& value) {
-  if (value.is_object()) return "an object";
+  if (value.is_object()) return "an object";  // a vocabulary has megabytes
   if (value.is_array()) return fmt::format("an array of {}", value.size());
-  return shown(std::string_view(value.dump()));
+  return shown_json(value);
 }
 
 const Json* member(const Json& object, const char* name, const std::string& where) {

@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/utf8.hpp"
 #include "models/tokenizer_nfc_table.hpp"
 #include "models/tokenizer_tables.hpp"
-#include "models/tokenizer_utf8.hpp"
 
 namespace veloxquant::tokenizing {
 namespace {

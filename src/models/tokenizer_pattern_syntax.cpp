@@ -5,8 +5,8 @@
 #include <cctype>
 #include <veloxquant/core/error.hpp>
 
+#include "core/utf8.hpp"
 #include "models/tokenizer_pattern.hpp"
-#include "models/tokenizer_utf8.hpp"
 
 namespace veloxquant::tokenizing {
 namespace {

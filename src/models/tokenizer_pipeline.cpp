@@ -1,7 +1,7 @@
 #include "models/tokenizer_pipeline.hpp"
 
+#include "core/utf8.hpp"
 #include "models/tokenizer_nfc.hpp"
-#include "models/tokenizer_utf8.hpp"
 
 namespace veloxquant::tokenizing {
 namespace {

@@ -1,8 +1,11 @@
 // What is on the disk after each call to the operating system failed in its turn.
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <tuple>
 #include <veloxquant/io/files.hpp>
@@ -191,6 +194,45 @@ TEST(AtomicWrite, AFileSizeLimitOfTheProcessIsAnError) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   EXPECT_EQ(get(folder / "f"), "old");
   EXPECT_THAT(folder.files(), ElementsAre("f"));
+}
+
+// A pipe or a device is a place to write to, not a content to replace: renaming a file over it would
+// destroy it.
+TEST(AtomicWrite, WritesIntoPipesAndDevicesAndRefusesFolders) {
+  const TempFolder folder;
+  const std::filesystem::path pipe = folder / "pipe", link = folder / "link";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", link);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  for (const auto& target : {pipe, link}) {
+    write_file_atomically(target, "through");
+    std::array<char, 16> bytes{};
+    EXPECT_EQ(read(reader, bytes.data(), bytes.size()), 7);
+    EXPECT_TRUE(std::filesystem::is_fifo(target));
+  }
+  close(reader);
+  write_file_atomically("/dev/null", "gone");
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  EXPECT_THAT(error_of<IoError>([] { write_file_atomically("/dev/full", "too much"); }),
+              HasSubstr("/dev/full"));
+  std::filesystem::create_directory(folder / "sub");
+  EXPECT_THAT(error_of<IoError>([&] { write_file_atomically(folder / "sub", "x"); }),
+              HasSubstr("Is a directory"));
+}
+
+// The question that comes before a long run.
+TEST(AtomicWrite, SaysBeforehandWhetherItCould) {
+  const TempFolder folder;
+  require_writable(folder / "new");
+  put(folder / "old", "old");
+  require_writable(folder / "old");
+  require_writable("/dev/null");
+  EXPECT_EQ(get(folder / "old"), "old");
+  EXPECT_THAT(folder.files(), ElementsAre("old"));
+  EXPECT_THROW(require_writable(folder.path()), IoError);
+  EXPECT_THROW(require_writable(folder / "none" / "f"), IoError);
+  EXPECT_THROW(require_writable(folder / "old" / "f"), IoError);
+  EXPECT_THROW(require_writable(""), IoError);
 }
 
 TEST(ReadFile, ReadsAndRefuses) {

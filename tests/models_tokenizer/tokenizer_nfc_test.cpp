@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/tokenizer_utf8.hpp"
+#include "core/utf8.hpp"
 #include "models_tokenizer/sha256.hpp"
 
 namespace veloxquant::tokenizing {

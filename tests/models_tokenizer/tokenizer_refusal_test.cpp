@@ -119,12 +119,12 @@ TEST(Refusals, DamageIsNamed) {
 }
 
 TEST(Refusals, TextThatIsNoCleanJson) {
-  expect_refusal<ModelError>("", "not a JSON text");
-  expect_refusal<ModelError>("[1, 2", "not a JSON text");
-  expect_refusal<ModelError>("{\"model\": \"\xFF\"}", "not a JSON text");
-  expect_refusal<ModelError>(R"({"model": "\ud800"})", "not a JSON text");
+  expect_refusal<ModelError>("", "is not JSON");
+  expect_refusal<ModelError>("[1, 2", "is not JSON");
+  expect_refusal<ModelError>("{\"model\": \"\xFF\"}", "is not JSON");
+  expect_refusal<ModelError>(R"({"model": "\ud800"})", "is not JSON");
   expect_refusal<ModelError>("[]", "not an object");
-  expect_refusal<ModelError>(R"({"a": {"b": 1, "b": 2}})", "names \"b\" twice");
+  expect_refusal<ModelError>(R"({"a": {"b": 1, "b": 2}})", "names 'b' twice");
   expect_refusal<ModelError>(std::string(100'000, '['), "nests deeper");
   EXPECT_THROW(Tokenizer::load("no/such/tokenizer.json"), IoError);
 }
@@ -135,6 +135,33 @@ TEST(Refusals, TemplatesNameKnownIds) {
                             {"single", {{{"SpecialToken", {{"id", "x"}}}}, {{"Sequence", {{"id", "A"}}}}}},
                             {"special_tokens", {{"x", {{"id", "x"}, {"ids", Json::array({999})}}}}}};
   expect_refusal<ConfigError>(file.dump(), "999");
+}
+
+// A small file must not make a large or a deep computation.
+TEST(Refusals, AmplificationIsRefusedByName) {
+  const auto stages = [](std::size_t count) {
+    Json file = small_tokenizer();
+    std::vector<Json> list(count - 1, split("a"));
+    list.push_back(byte_level(false, false));
+    file["pre_tokenizer"] = sequence(list);
+    return file;
+  };
+  EXPECT_EQ(parse(stages(32)).encode("bab"), byte_ids("bab"));
+  expect_refusal<UnsupportedError>(stages(33).dump(), "pre_tokenizer.pretokenizers[32] is stage 33");
+  expect_refusal<UnsupportedError>(stages(50'000).dump(), "at most 32 stages");
+
+  const auto with_template = [](std::size_t parts, std::size_t ids) {
+    Json file = small_tokenizer();
+    Json single = std::vector<Json>(parts - 1, {{"SpecialToken", {{"id", "x"}}}});
+    single.push_back({{"Sequence", {{"id", "A"}}}});
+    file["post_processor"] = {{"type", "TemplateProcessing"},
+                              {"single", single},
+                              {"special_tokens", {{"x", {{"id", "x"}, {"ids", std::vector<int>(ids, 7)}}}}}};
+    return file;
+  };
+  EXPECT_EQ(parse(with_template(5, 16)).encode_with_special("a").size(), 65u);
+  expect_refusal<UnsupportedError>(with_template(5, 17).dump(), "adds more than 64 ids");
+  expect_refusal<UnsupportedError>(with_template(65, 1).dump(), "has 65 parts");
 }
 
 // A file cut or changed anywhere is taken or refused by a typed error; nothing else happens.

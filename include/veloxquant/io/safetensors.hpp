@@ -5,8 +5,7 @@
 //     bytes 8..8+N-1    the header: a JSON object, padded at its end with spaces
 //                         {"__metadata__": {"key": "value", ...},
 //                          "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
-//     bytes 8+N..       the data section: row-major little-endian elements, without holes, to the end of the
-//     file
+//     bytes 8+N..       the data section: row-major little-endian elements, without holes, to the file's end
 //
 // The reader takes any bytes and ends in a value or a named error. It refuses, beyond what is not well
 // formed: duplicate keys (also in the metadata), unknown keys, numbers that are negative, fractional or

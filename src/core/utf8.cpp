@@ -1,9 +1,9 @@
-#include "models/tokenizer_utf8.hpp"
+#include "core/utf8.hpp"
 
 #include <cstdint>
 #include <cstring>
 
-namespace veloxquant::tokenizing {
+namespace veloxquant {
 namespace {
 
 std::uint8_t byte_at(std::string_view text, std::size_t at) noexcept {
@@ -89,4 +89,4 @@ void append_code_point(std::string& out, char32_t code_point) {
   }
 }
 
-}  // namespace veloxquant::tokenizing
+}  // namespace veloxquant
