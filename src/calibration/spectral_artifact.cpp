@@ -70,16 +70,9 @@ std::string spectral_tensor(int layer, Role role, const char* what) {
   return fmt::format("layers.{}.{}.{}", layer, to_string(role), what);
 }
 
-const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
-                              const Shape& shape) {
-  const std::string name = spectral_tensor(layer, role, what);
-  const Tensor& tensor = store.get(name, kSpectralMethod);
-  if (tensor.dtype() != DType::f32 || tensor.shape() != shape) {
-    throw ArtifactError("spectral",
-                        fmt::format("'{}' is {} {}, needs f32 {}", name, to_string(tensor.dtype()),
-                                    to_string(tensor.shape()), to_string(shape)));
-  }
-  return tensor;
+Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
+                       const Shape& shape) {
+  return store.floats(spectral_tensor(layer, role, what), kSpectralMethod, shape);
 }
 
 int run_step(Role role, int head_dim) { return role == Role::values && head_dim % 16 == 0 ? 16 : 8; }
@@ -92,9 +85,8 @@ std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const
   std::vector<AllocationGroup> groups;
   for (int layer = 0; layer < s.layers; ++layer) {
     for (const Role role : {Role::keys, Role::values}) {
-      const Tensor lambda =
-          spectral_tensor(store, layer, role, "lambda", {s.kv_heads, s.head_dim}).contiguous();
-      const Tensor weight = spectral_tensor(store, layer, role, "weight", {s.kv_heads}).contiguous();
+      const Tensor lambda = spectral_tensor(store, layer, role, "lambda", {s.kv_heads, s.head_dim});
+      const Tensor weight = spectral_tensor(store, layer, role, "weight", {s.kv_heads});
       for (int head = 0; head < s.kv_heads; ++head) {
         const float* row = lambda.data<const float>() + static_cast<std::ptrdiff_t>(head) * s.head_dim;
         groups.push_back({{row, row + s.head_dim},

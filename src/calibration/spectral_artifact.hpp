@@ -2,11 +2,11 @@
 //
 //     layers.<n>.<keys|values>.mean      f32 [kv_heads, head_dim]             keys: before RoPE
 //     layers.<n>.<keys|values>.basis     f32 [kv_heads, head_dim, head_dim]   row c gives coordinate c
-//     layers.<n>.<keys|values>.inverse   f32 [kv_heads, head_dim, head_dim]   row c is what coordinate c
-//     contributes layers.<n>.<keys|values>.lambda    f32 [kv_heads, head_dim]             variances,
-//     descending layers.<n>.<keys|values>.weight    f32 [kv_heads]                       nats per squared
-//     error
+//     layers.<n>.<keys|values>.inverse   f32 [kv_heads, head_dim, head_dim]   row c: what coordinate c adds
+//     layers.<n>.<keys|values>.lambda    f32 [kv_heads, head_dim]             variances, descending
+//     layers.<n>.<keys|values>.weight    f32 [kv_heads]                       nats per squared error
 //
+// The fact `method` tells these means from those that centring subtracts, which are of keys after RoPE.
 // It stores what was found out about the model and serves any budget: the allocation is made when a method is
 // created.
 #pragma once
@@ -22,6 +22,8 @@ namespace veloxquant {
 
 inline constexpr const char* kSpectralMethod = "spectral";
 inline constexpr const char* kSpectralSchema = "veloxquant.spectral/1";
+// Frames of keys that are coded after RoPE: one without end.
+inline constexpr std::int64_t kEndlessFrame = std::int64_t{1} << 40;
 
 struct SpectralSettings {
   std::string model;  // fingerprint
@@ -37,9 +39,9 @@ void write_settings(const SpectralSettings& settings, ArtifactStore& store);
 SpectralSettings read_settings(const ArtifactStore& store);
 
 std::string spectral_tensor(int layer, Role role, const char* what);
-// Throws ArtifactError when the tensor is missing or not f32 of this shape.
-const Tensor& spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
-                              const Shape& shape);
+// As ArtifactStore::floats().
+Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
+                       const Shape& shape);
 
 // The coordinates that share a width, by role: what page layouts of keys and of values take as a unit.
 int run_step(Role role, int head_dim);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/safetensors.hpp>
@@ -28,6 +29,26 @@ const Tensor& ArtifactStore::get(const std::string& name, const std::string& use
                                  tensors_.size()));
   }
   return found->second;
+}
+
+Tensor ArtifactStore::floats(const std::string& name, const std::string& user, const Shape& shape) const {
+  constexpr float kLargest = 0x1p40f;
+  const Tensor& tensor = get(name, user);
+  if (tensor.dtype() != DType::f32 || tensor.shape() != shape) {
+    throw ArtifactError(
+        "artifacts", fmt::format("'{}' is {} {}; method '{}' needs f32 {}", name, to_string(tensor.dtype()),
+                                 to_string(tensor.shape()), user, to_string(shape)));
+  }
+  const Tensor whole = tensor.contiguous();
+  const float* values = whole.data<const float>();
+  for (std::int64_t i = 0; i < whole.numel(); ++i) {
+    if (std::fabs(values[i]) <= kLargest) continue;
+    throw ArtifactError("artifacts",
+                        fmt::format("'{}' holds {} at index {}; method '{}' needs finite values of at "
+                                    "most {}",
+                                    name, values[i], i, user, kLargest));
+  }
+  return whole;
 }
 
 std::size_t ArtifactStore::nbytes() const noexcept {

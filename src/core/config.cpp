@@ -6,20 +6,20 @@
 #include <charconv>
 #include <cmath>
 #include <numbers>
+#include <set>
 #include <veloxquant/core/error.hpp>
+
+#include "core/quote.hpp"
 
 namespace veloxquant {
 namespace {
-
-// Methods that spread a budget over a model take its average in place of a width.
-constexpr const char* kBudget = "target_bits";
 
 template <class T>
 T parse_number(const std::string& text, const std::string& what) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
-    throw ConfigError("method", fmt::format("{} '{}' is not a whole number in range", what, text));
+    throw ConfigError("method", fmt::format("{} {} is not a whole number in range", what, quote(text)));
   }
   return value;
 }
@@ -36,7 +36,7 @@ void set_option(QuantizerOptions& o, const std::string& key, const std::string& 
   else if (key == "centre" && (value == "true" || value == "false"))
     o.centre = value == "true";
   else if (key == "centre")
-    throw ConfigError("method", fmt::format("centre is true or false, not '{}'", value));
+    throw ConfigError("method", fmt::format("centre is true or false, not {}", quote(value)));
   else
     o.extra[key] = value;
 }
@@ -84,26 +84,32 @@ MethodSpec MethodSpec::parse(const std::string& text) {
   const MethodInfo info = QuantizerRegistry::info(spec.method);
   // Without a width: the method's only one, or 4 bits.
   if (info.bits.size() == 1) spec.options.bits = info.bits[0];
+  std::set<std::string> written;  // options, and the width as an option without a name
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const std::size_t equals = parts[i].find('=');
+    const bool is_budget = equals == std::string::npos && info.takes_budget();
+    if (!written.insert(is_budget ? kBudgetOption : parts[i].substr(0, std::min(equals, parts[i].size())))
+             .second) {
+      throw ConfigError("method", fmt::format("{} gives an option twice: {}", quote(text), quote(parts[i])));
+    }
     if (equals != std::string::npos)
       set_option(spec.options, parts[i].substr(0, equals), parts[i].substr(equals + 1));
-    else if (i == 1 && info.takes(kBudget))
-      spec.options.extra[kBudget] = parts[i];
+    else if (i == 1 && info.takes_budget())
+      spec.options.extra[kBudgetOption] = parts[i];
     else if (i == 1)
       spec.options.bits = parse_number<int>(parts[i], "width");
     else
-      throw ConfigError(
-          "method", fmt::format("'{}' in '{}'; a method is written name:bits:option=value", parts[i], text));
+      throw ConfigError("method", fmt::format("{} in {}; a method is written name:bits:option=value",
+                                              quote(parts[i]), quote(text)));
   }
   return spec;
 }
 
 std::string MethodSpec::to_string() const {
   const QuantizerOptions plain;
-  const auto budget = options.extra.find(kBudget);
+  const auto budget = options.extra.find(kBudgetOption);
   std::string text =
-      QuantizerRegistry::info(method).takes(kBudget) ? method : fmt::format("{}:{}", method, options.bits);
+      QuantizerRegistry::info(method).takes_budget() ? method : fmt::format("{}:{}", method, options.bits);
   if (budget != options.extra.end()) text += ":" + budget->second;
   if (options.scale != plain.scale) text += fmt::format(":scale={}", veloxquant::to_string(options.scale));
   if (!options.transform.empty()) text += ":transform=" + options.transform;
@@ -111,7 +117,7 @@ std::string MethodSpec::to_string() const {
   if (options.seed != 0) text += fmt::format(":seed={}", options.seed);
   if (options.centre) text += ":centre=true";
   for (const auto& [key, value] : options.extra) {
-    if (key != kBudget) text += fmt::format(":{}={}", key, value);
+    if (key != kBudgetOption) text += fmt::format(":{}={}", key, value);
   }
   return text;
 }

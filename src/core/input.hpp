@@ -10,4 +10,8 @@ namespace veloxquant {
 // an infinity is reported with its position [batch, head, token, coordinate].
 Tensor checked_vectors(const Tensor& x, int head_dim, const char* operation);
 
+// Decoded vectors, f32 [batch, heads, seq, head_dim], as elements of `dtype`. Throws NumericError with the
+// position where that has no finite value for one.
+Tensor narrowed_vectors(const Tensor& x, DType dtype, const char* operation);
+
 }  // namespace veloxquant

@@ -8,6 +8,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "core/dispatch.hpp"
+#include "core/quote.hpp"
 #include "quantizers/builtin.hpp"
 
 namespace veloxquant {
@@ -18,22 +19,20 @@ struct Entry {
   MethodInfo info;
 };
 
+// The built-in methods are in it from the first use on, whoever that is: a user's method that registers
+// itself at start-up cannot take a name of theirs, and a static library cannot lose them at link time.
 struct Table {
+  Table() {
+    for (BuiltinMethod& method : builtin_methods())
+      entries.emplace(method.name, Entry{std::move(method.make), std::move(method.info)});
+  }
   std::mutex mutex;
   std::map<std::string, Entry> entries;
 };
 
-Table& raw_table() {
+Table& table() {
   static Table table;
   return table;
-}
-
-// The table with the built-in methods in it. They register here rather than at static-initialization time, so that
-// a static library cannot lose them at link time.
-Table& table() {
-  static const bool registered = (register_builtin_quantizers(), true);
-  static_cast<void>(registered);
-  return raw_table();
 }
 
 Entry entry(const std::string& name) {
@@ -44,7 +43,7 @@ Entry entry(const std::string& name) {
     std::vector<std::string> known;
     for (const auto& [key, value] : t.entries) known.push_back(key);
     throw ConfigError("registry",
-                      fmt::format("unknown method '{}'; known are {}", name, fmt::join(known, ", ")));
+                      fmt::format("unknown method {}; known are {}", quote(name), fmt::join(known, ", ")));
   }
   return found->second;
 }
@@ -55,13 +54,21 @@ void refuse_foreign_options(const std::string& name, const MethodInfo& info, con
   const auto refuse = [&](const char* option, const std::string& value) {
     throw ConfigError(
         "create",
-        fmt::format("method '{}' does not take the option {} (asked for {}); it takes bits{}{}", name, option,
-                    value, info.options.empty() ? "" : ", ", fmt::join(info.options, ", ")));
+        fmt::format("method '{}' does not take the option {} (asked for {}); it takes {}{}{}", name,
+                    quote(option), quote(value), info.takes_budget() ? "" : "bits",
+                    info.options.empty() || info.takes_budget() ? "" : ", ", fmt::join(info.options, ", ")));
   };
+  if (o.bits != plain.bits && info.takes_budget()) refuse("bits", std::to_string(o.bits));
   if (o.scale != plain.scale && !info.takes("scale")) refuse("scale", to_string(o.scale));
   if (!o.transform.empty() && !info.takes("transform")) refuse("transform", o.transform);
   if (o.group != plain.group && !info.takes("group")) refuse("group", std::to_string(o.group));
   if (o.seed != plain.seed && !info.takes("seed")) refuse("seed", std::to_string(o.seed));
+  if (o.seed != plain.seed && !info.uses_seed(o)) {
+    throw ConfigError("create",
+                      fmt::format("seed {} for method '{}' without a random transform; ask for one with "
+                                  "transform=hadamard or haar",
+                                  o.seed, name));
+  }
   if (o.centre && !info.takes("centre")) refuse("centre", "true");
   for (const auto& [key, value] : o.extra) {
     if (!info.takes(key)) refuse(key.c_str(), value);
@@ -72,6 +79,10 @@ void refuse_foreign_options(const std::string& name, const MethodInfo& info, con
 
 bool MethodInfo::takes(const std::string& option) const {
   return std::find(options.begin(), options.end(), option) != options.end();
+}
+
+bool MethodInfo::uses_seed(const QuantizerOptions& o) const {
+  return takes("seed") && (!takes("transform") || (o.transform.empty() ? transform : o.transform) != "none");
 }
 
 void MethodInfo::require_width(const std::string& method, int width, const std::string& operation) const {
@@ -96,7 +107,8 @@ ScaleMode scale_mode_from(const std::string& name) {
   for (const ScaleMode mode : {ScaleMode::one, ScaleMode::matched, ScaleMode::unbiased}) {
     if (name == to_string(mode)) return mode;
   }
-  throw ConfigError("scale", fmt::format("unknown scale mode '{}'; known are one, matched, unbiased", name));
+  throw ConfigError("scale",
+                    fmt::format("unknown scale mode {}; known are one, matched, unbiased", quote(name)));
 }
 
 const char* to_string(Role role) noexcept { return role == Role::keys ? "keys" : "values"; }
@@ -109,7 +121,7 @@ void QuantizerRegistry::add(const std::string& name, QuantizerMaker make, Method
   }
   if (!make) throw ConfigError("registry", fmt::format("method '{}' comes without a maker", name));
   std::sort(info.bits.begin(), info.bits.end());
-  Table& t = raw_table();
+  Table& t = table();
   const std::lock_guard lock(t.mutex);
   if (!t.entries.emplace(name, Entry{std::move(make), std::move(info)}).second) {
     throw ConfigError("registry",

@@ -9,6 +9,7 @@
 #include <veloxquant/transform/hadamard.hpp>
 #include <veloxquant/transform/rotation.hpp>
 
+#include "calibration/spectral_artifact.hpp"
 #include "quantizers/coded_quantizer.hpp"
 #include "quantizers/spectral.hpp"
 
@@ -17,11 +18,10 @@ namespace {
 
 using CodeMaker = std::unique_ptr<RowCode> (*)(const QuantizerOptions&);
 
-// A row of the table of methods: what it is, the transform it has unless asked for another, and its code.
+// A row of the table of methods: what it is and its code.
 struct Method {
   const char* name;
   MethodInfo info;
-  const char* transform;
   CodeMaker code;
 };
 
@@ -43,81 +43,81 @@ std::vector<float> calibrated_means(const std::string& method, const QuantizerOp
         fmt::format("method '{}' with centre needs the calibrated means '{}', and there are no artifacts",
                     method, name));
   }
-  const Tensor& means = artifacts->get(name, method);
-  if (means.dtype() != DType::f32 || means.shape() != Shape{o.kv_heads, o.head_dim}) {
+  const auto made_for = artifacts->facts().find("method");
+  if (made_for != artifacts->facts().end() && made_for->second != "mean") {
     throw ArtifactError("create",
-                        fmt::format("'{}' is {} {}, needs f32 [{}, {}]", name, to_string(means.dtype()),
-                                    to_string(means.shape()), o.kv_heads, o.head_dim));
+                        fmt::format("the artifacts are of the method '{}', whose means are not those of the "
+                                    "cached vectors that centre of method '{}' subtracts",
+                                    made_for->second, method));
   }
-  const Tensor rows = means.contiguous();
-  return {rows.data<float>(), rows.data<float>() + rows.numel()};
+  const Tensor means = artifacts->floats(name, method, {o.kv_heads, o.head_dim});
+  return {means.data<const float>(), means.data<const float>() + means.numel()};
 }
 
-const std::vector<std::string> kRotated = {"scale", "transform", "seed", "centre"};
-const std::vector<std::string> kPlain = {"transform", "seed", "centre"};
-
-const Method kMethods[] = {
-    {"turboquant_mse",
-     {"rotated Lloyd-Max scalar codes (TurboQuant_mse, EDEN), f16 scale per vector",
-      {1, 2, 3, 4, 5, 6, 7, 8},
-      kRotated,
-      "nothing"},
-     "hadamard",
-     [](const QuantizerOptions& o) { return make_scalar_code(o.bits, o.head_dim, o.scale); }},
-    {"trellis",
-     {"rotated tail-biting trellis codes, 8-bit window, f16 scale per vector",
-      {1, 2, 3, 4},
-      kRotated,
-      "nothing"},
-     "hadamard",
-     [](const QuantizerOptions& o) { return make_trellis_code(o.bits, o.head_dim, o.scale); }},
-    {"fp32",
-     {"32-bit floats: the unquantized reference", {32}, {}, "nothing"},
-     "none",
-     [](const QuantizerOptions& o) { return make_float_code(CodeKind::f32, o.head_dim); }},
-    {"fp16",
-     {"16-bit floats (binary16)", {16}, {}, "nothing"},
-     "none",
-     [](const QuantizerOptions& o) { return make_float_code(CodeKind::f16, o.head_dim); }},
-    {"bf16",
-     {"16-bit floats (bfloat16)", {16}, {}, "nothing"},
-     "none",
-     [](const QuantizerOptions& o) { return make_float_code(CodeKind::bf16, o.head_dim); }},
-    {"fp8",
-     {"8-bit floats (E4M3, no scale)", {8}, {}, "nothing"},
-     "none",
-     [](const QuantizerOptions& o) { return make_float_code(CodeKind::fp8_e4m3, o.head_dim); }},
-    {"q8_0",
-     {"8-bit integers, f16 scale per 32 coordinates, as ggml", {8}, kPlain, "head_dim a multiple of 32"},
-     "none",
-     [](const QuantizerOptions& o) { return make_integer_code(8, o.head_dim); }},
-    {"q4_0",
-     {"4-bit integers, f16 scale per 32 coordinates, as ggml", {4}, kPlain, "head_dim a multiple of 32"},
-     "none",
-     [](const QuantizerOptions& o) { return make_integer_code(4, o.head_dim); }},
-    {"affine",
-     {"integers with f16 scale and bias per group of 32, 64 (default) or 128 coordinates, as mlx-lm",
-      {2, 3, 4, 5, 6, 8},
-      {"group", "transform", "seed", "centre"},
-      "head_dim a multiple of the group"},
-     "none",
-     [](const QuantizerOptions& o) {
-       return make_affine_code(o.bits, o.group == 0 ? 64 : o.group, o.head_dim);
-     }},
-};
+// In a function: the registry may ask before this file's own objects are made.
+const std::vector<Method>& table_of_methods() {
+  static const std::vector<std::string> kRotated = {"scale", "transform", "seed", "centre"};
+  static const std::vector<std::string> kPlain = {"transform", "seed", "centre"};
+  static const std::vector<Method> kMethods = {
+      {"turboquant_mse",
+       {"rotated Lloyd-Max scalar codes (TurboQuant_mse, EDEN), f16 scale per vector",
+        {1, 2, 3, 4, 5, 6, 7, 8},
+        kRotated,
+        "nothing",
+        "hadamard"},
+       [](const QuantizerOptions& o) { return make_scalar_code(o.bits, o.head_dim, o.scale); }},
+      {"trellis",
+       {"rotated tail-biting trellis codes, 8-bit window, f16 scale per vector",
+        {1, 2, 3, 4},
+        kRotated,
+        "nothing",
+        "hadamard"},
+       [](const QuantizerOptions& o) { return make_trellis_code(o.bits, o.head_dim, o.scale); }},
+      {"fp32",
+       {"32-bit floats: the unquantized reference", {32}, {}, "nothing"},
+       [](const QuantizerOptions& o) { return make_float_code(CodeKind::f32, o.head_dim); }},
+      {"fp16",
+       {"16-bit floats (binary16)", {16}, {}, "nothing"},
+       [](const QuantizerOptions& o) { return make_float_code(CodeKind::f16, o.head_dim); }},
+      {"bf16",
+       {"16-bit floats (bfloat16)", {16}, {}, "nothing"},
+       [](const QuantizerOptions& o) { return make_float_code(CodeKind::bf16, o.head_dim); }},
+      {"fp8",
+       {"8-bit floats (E4M3, no scale)", {8}, {}, "nothing"},
+       [](const QuantizerOptions& o) { return make_float_code(CodeKind::fp8_e4m3, o.head_dim); }},
+      {"q8_0",
+       {"8-bit integers, f16 scale per 32 coordinates, as ggml", {8}, kPlain, "head_dim a multiple of 32"},
+       [](const QuantizerOptions& o) { return make_integer_code(8, o.head_dim); }},
+      {"q4_0",
+       {"4-bit integers, f16 scale per 32 coordinates, as ggml", {4}, kPlain, "head_dim a multiple of 32"},
+       [](const QuantizerOptions& o) { return make_integer_code(4, o.head_dim); }},
+      {"affine",
+       {"integers with f16 scale and bias per group of 32, 64 (default) or 128 coordinates, as mlx-lm",
+        {2, 3, 4, 5, 6, 8},
+        {"group", "transform", "seed", "centre"},
+        "head_dim a multiple of the group"},
+       [](const QuantizerOptions& o) {
+         return make_affine_code(o.bits, o.group == 0 ? 64 : o.group, o.head_dim);
+       }},
+  };
+  return kMethods;
+}
 
 }  // namespace
 
-void register_builtin_quantizers() {
-  for (const Method& method : kMethods) {
+std::vector<BuiltinMethod> builtin_methods() {
+  std::vector<BuiltinMethod> methods;
+  for (const Method& method : table_of_methods()) {
     const auto make = [&method](const QuantizerOptions& o) -> std::shared_ptr<const Quantizer> {
-      auto transform = make_transform(o.transform.empty() ? method.transform : o.transform, o);
+      auto transform = make_transform(o.transform.empty() ? method.info.transform : o.transform, o);
       return std::make_shared<const CodedQuantizer>(calibrated_means(method.name, o), std::move(transform),
                                                     method.code(o));
     };
-    QuantizerRegistry::add(method.name, make, method.info);
+    methods.push_back({method.name, make, method.info});
+    methods.back().info.reads_artifacts = false;
   }
-  QuantizerRegistry::add("spectral", make_spectral, spectral_info());
+  methods.push_back({kSpectralMethod, make_spectral, spectral_info()});
+  return methods;
 }
 
 }  // namespace veloxquant

@@ -1,8 +1,17 @@
-// The built-in methods, registered through the same door as a user's own.
+// The built-in methods, as the registry takes them before any other.
 #pragma once
+
+#include <string>
+#include <vector>
+#include <veloxquant/core/registry.hpp>
 
 namespace veloxquant {
 
-void register_builtin_quantizers();
+struct BuiltinMethod {
+  std::string name;
+  QuantizerMaker make;
+  MethodInfo info;
+};
+std::vector<BuiltinMethod> builtin_methods();
 
 }  // namespace veloxquant

@@ -16,6 +16,7 @@ class CodedQuantizer final : public VectorQuantizer {
                  std::shared_ptr<const RowCode> code);
 
   int head_dim() const noexcept override { return code_->spec().head_dim; }
+  int kv_heads() const noexcept override { return static_cast<int>(means_.size()) / head_dim(); }
   std::size_t code_bytes(int /*head*/) const noexcept override { return code_->spec().code_bytes(); }
   std::size_t scale_bytes(int /*head*/) const noexcept override { return code_->spec().scale_bytes(); }
   void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <utility>
 #include <vector>
 #include <veloxquant/core/config.hpp>
@@ -16,15 +17,23 @@
 namespace veloxquant {
 namespace {
 
-// After RoPE: one frame without end.
-constexpr std::int64_t kEndless = std::int64_t{1} << 40;
-
 class SpectralQuantizer final : public VectorQuantizer {
  public:
-  SpectralQuantizer(std::vector<SpectralHead> heads, int head_dim, std::int64_t frame, std::int64_t step)
-      : heads_(std::move(heads)), head_dim_(head_dim), frame_(frame), step_(step) {}
+  SpectralQuantizer(std::vector<SpectralHead> heads, int head_dim, std::int64_t frame, std::int64_t step,
+                    std::size_t turn_bytes)
+      : heads_(std::move(heads)), head_dim_(head_dim), frame_(frame), step_(step), method_bytes_(turn_bytes) {
+    std::set<const std::vector<float>*> tables;  // heads share those of equal codes
+    for (const SpectralHead& head : heads_) {
+      method_bytes_ += head.nbytes();
+      for (const CodeRun& run : head.spec().runs) {
+        if (run.table && tables.insert(run.table.get()).second)
+          method_bytes_ += sizeof(float) * run.table->size();
+      }
+    }
+  }
 
   int head_dim() const noexcept override { return head_dim_; }
+  int kv_heads() const noexcept override { return static_cast<int>(heads_.size()); }
   std::size_t code_bytes(int head) const noexcept override { return of(head).spec().code_bytes(); }
   std::size_t scale_bytes(int head) const noexcept override { return of(head).spec().scale_bytes(); }
   std::int64_t frame() const noexcept override { return frame_; }
@@ -52,11 +61,7 @@ class SpectralQuantizer final : public VectorQuantizer {
                       std::size_t count, int head, float* rows) const override {
     of(head).decode(codes, scales, places, count, rows);
   }
-  std::size_t method_bytes() const noexcept override {
-    std::size_t bytes = 0;
-    for (const SpectralHead& head : heads_) bytes += head.nbytes();
-    return bytes;
-  }
+  std::size_t method_bytes() const noexcept override { return method_bytes_; }
 
  private:
   const SpectralHead& of(int head) const noexcept { return heads_[static_cast<std::size_t>(head)]; }
@@ -73,6 +78,7 @@ class SpectralQuantizer final : public VectorQuantizer {
   std::vector<SpectralHead> heads_;
   int head_dim_;
   std::int64_t frame_, step_;
+  std::size_t method_bytes_;
 };
 
 const QuantizationContext& context_of(const QuantizerOptions& o) {
@@ -97,7 +103,7 @@ int layer_of(const std::string& name) {
 }
 
 double target_of(const QuantizerOptions& o, const SpectralSettings& settings) {
-  const auto found = o.extra.find("target_bits");
+  const auto found = o.extra.find(kBudgetOption);
   if (found == o.extra.end()) return settings.target_bits;
   const std::string& text = found->second;
   double target = 0;
@@ -163,7 +169,7 @@ MethodInfo spectral_info() {
   return {
       "keys in RoPE frames and values in calibrated bases, one bit budget over the whole model, 4-bit gains",
       {},
-      {"target_bits"},
+      {kBudgetOption},
       "artifacts of `veloxquant precompute --method spectral`"};
 }
 
@@ -184,13 +190,13 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
                              "KVCacheOptions::rope");
     }
     turn = std::make_shared<const RopeTurn>(*context.config->options().rope, o.head_dim);
-    frame = s.frame == 0 ? kEndless : s.frame;
+    frame = s.frame == 0 ? kEndlessFrame : s.frame;
   }
   const Shape rows{s.kv_heads, s.head_dim}, matrices{s.kv_heads, s.head_dim, s.head_dim};
-  const Tensor mean = spectral_tensor(store, layer, o.role, "mean", rows).contiguous();
-  const Tensor lambda = spectral_tensor(store, layer, o.role, "lambda", rows).contiguous();
-  const Tensor forward = spectral_tensor(store, layer, o.role, "basis", matrices).contiguous();
-  const Tensor inverse = spectral_tensor(store, layer, o.role, "inverse", matrices).contiguous();
+  const Tensor mean = spectral_tensor(store, layer, o.role, "mean", rows);
+  const Tensor lambda = spectral_tensor(store, layer, o.role, "lambda", rows);
+  const Tensor forward = spectral_tensor(store, layer, o.role, "basis", matrices);
+  const Tensor inverse = spectral_tensor(store, layer, o.role, "inverse", matrices);
   std::vector<SpectralHead> heads;
   for (int h = 0; h < s.kv_heads; ++h) {
     const std::ptrdiff_t row = std::ptrdiff_t{h} * s.head_dim, matrix = row * s.head_dim;
@@ -199,7 +205,8 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
                       inverse.data<const float>() + matrix, lambda.data<const float>() + row},
         runs[group_index(s, layer, o.role, h)], s.gain, turn, frame);
   }
-  return std::make_shared<const SpectralQuantizer>(std::move(heads), s.head_dim, frame, context.step);
+  return std::make_shared<const SpectralQuantizer>(std::move(heads), s.head_dim, frame, context.step,
+                                                   turn ? turn->nbytes() : 0);
 }
 
 }  // namespace veloxquant

@@ -49,9 +49,10 @@ class SpectralHead final : public CodedBasis {
   int coded_dim() const noexcept override { return spec().head_dim; }
   void turn_queries(const float* queries, int rows, std::int64_t start, FramedQueries& seen) const override;
   void restore_sum(const float* coded, float weight, float* out) const override;
+  // All but `turn` and the tables of codes, which heads share.
   std::size_t nbytes() const noexcept {
-    return 4 *
-           (means_.size() + forward_.size() + inverse_.size() + query_basis_.size() + query_means_.size());
+    return 4 * (means_.size() + forward_.size() + inverse_.size() + query_basis_.size() +
+                query_means_.size() + frame_turn_.cosines.size() + frame_turn_.sines.size());
   }
 
  private:

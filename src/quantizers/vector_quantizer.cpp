@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 #include <veloxquant/core/error.hpp>
@@ -60,6 +61,12 @@ void check_encoded(const EncodedVector& e, const EncodedLayout& layout) {
                                    : fmt::format("scales need {} {}", to_string(layout.scale_dtype),
                                                  to_string(layout.scales_shape)));
   }
+}
+
+void require_heads(const VectorQuantizer& method, const Shape& shape, const char* operation) {
+  if (method.kv_heads() == 0 || shape[1] == method.kv_heads()) return;
+  throw ShapeError(operation, fmt::format("{} heads in shape {}; the method is calibrated for {} KV heads",
+                                          shape[1], to_string(shape), method.kv_heads()));
 }
 
 // A method from outside that codes vectors of one size but implements only encode() and decode().
@@ -146,6 +153,7 @@ class Wrapped final : public VectorQuantizer {
 
 EncodedVector VectorQuantizer::encode(const Tensor& x) const {
   const Tensor rows = checked_vectors(x, head_dim(), "encode");
+  require_heads(*this, x.shape(), "encode");
   const EncodedLayout layout(*this, x.shape());
   EncodedVector result;
   result.original_shape = x.shape();
@@ -170,6 +178,7 @@ Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
     throw ShapeError("decode", fmt::format("original shape {}, needs [batch, heads, seq, {}]",
                                            to_string(shape), head_dim()));
   }
+  require_heads(*this, shape, "decode");
   const EncodedLayout layout(*this, shape);
   check_encoded(encoded, layout);
   const Tensor indices = encoded.indices.contiguous();
@@ -184,7 +193,14 @@ Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
                   scales == nullptr ? nullptr : scales + layout.scales_at(b, h), layout.tokens, h, to);
     }
   }
-  return rows.to(encoded.dtype);
+  return narrowed_vectors(rows, encoded.dtype, "decode");
+}
+
+double VectorQuantizer::bits_per_element() const {
+  const int heads = std::max(1, kv_heads());
+  std::size_t bytes = 0;
+  for (int h = 0; h < heads; ++h) bytes += code_bytes(h) + scale_bytes(h);
+  return 8.0 * static_cast<double>(bytes) / heads / head_dim();
 }
 
 std::shared_ptr<const VectorQuantizer> as_vector_quantizer(std::shared_ptr<const Quantizer> quantizer,

@@ -18,9 +18,15 @@ struct TurnAngles {
 };
 
 class RopeTurn {
+  struct Pair {
+    int first, second;
+    float frequency;
+  };
+
  public:
   RopeTurn(const RopeConfig& rope, int head_dim);
 
+  std::size_t nbytes() const noexcept { return pairs_.size() * sizeof(Pair); }
   TurnAngles angles(std::int64_t position) const;
   // out = R x and out = R^-1 x; x may be out.
   void forwards(const TurnAngles& angles, const float* x, float* out) const noexcept;
@@ -33,10 +39,6 @@ class RopeTurn {
   std::vector<double> average(std::span<const double> a, std::int64_t frame) const;
 
  private:
-  struct Pair {
-    int first, second;
-    float frequency;
-  };
   std::vector<Pair> pairs_;
   int head_dim_;
 };

@@ -178,6 +178,53 @@ TEST(Spectral, SaysWhatItLacks) {
                ArtifactError);
 }
 
+TEST(Spectral, TakesTensorsOfItsOwnHeadsOnly) {
+  const Calibrated made = calibrate(64, 0);
+  const auto layer = make_layer_methods(*config_for("spectral:2", "spectral:2"), made.store)[0];
+  EXPECT_EQ(layer.keys->kv_heads(), kHeads);
+  const EncodedVector code = layer.keys->encode(Tensor::zeros({1, kHeads, 3, kDim}, DType::f32));
+  EXPECT_DOUBLE_EQ(layer.keys->bits_per_element(),
+                   8.0 * static_cast<double>(code.nbytes()) / (3 * kHeads * kDim));
+  for (const std::int64_t heads : {1, kHeads + 1, 1000}) {
+    if (heads == kHeads) continue;
+    EXPECT_THROW(layer.keys->encode(Tensor::zeros({1, heads, 3, kDim}, DType::f32)), ShapeError) << heads;
+    EncodedVector more = code;
+    more.original_shape[1] = heads;
+    EXPECT_THROW(layer.keys->decode(more), ShapeError) << heads;
+  }
+  KVCacheOptions other = config_for("spectral:2", "spectral:2")->options();
+  other.kv_heads = kHeads + 1;
+  EXPECT_THROW(PackedKVCache(std::make_shared<const KVCacheConfig>(other), 0, layer), ConfigError);
+}
+
+TEST(Spectral, RefusesArtifactsThatAreNoNumbers) {
+  const Calibrated made = calibrate(64, 0);
+  for (const char* what : {"mean", "basis", "inverse", "lambda", "weight"}) {
+    for (const float bad : {NAN, INFINITY, 1e30f}) {
+      ArtifactStore store = *made.store;
+      const std::string name = spectral_tensor(0, Role::values, what);
+      Tensor tensor = store.get(name, "test").copy();
+      tensor.data<float>()[1] = bad;
+      store.put(name, tensor);
+      try {
+        make_layer_methods(*config_for("spectral:2", "spectral:2"),
+                           std::make_shared<const ArtifactStore>(store));
+        ADD_FAILURE() << what << " " << bad;
+      } catch (const ArtifactError& e) {
+        EXPECT_NE(std::string(e.what()).find("'" + name + "' holds"), std::string::npos) << e.what();
+        EXPECT_NE(std::string(e.what()).find("index 1"), std::string::npos) << e.what();
+      }
+    }
+  }
+}
+
+// Its means are of keys before RoPE, those that centre subtracts of keys as they are cached.
+TEST(Spectral, LendsNoMeansToCentring) {
+  const Calibrated made = calibrate(64, 0);
+  EXPECT_THROW(make_layer_methods(*config_for("trellis:2:centre=true", "trellis:2"), made.store),
+               ArtifactError);
+}
+
 TEST(Spectral, NameOfTheBudgetTravels) {
   EXPECT_EQ(MethodSpec::parse("spectral:1.5").to_string(), "spectral:1.5");
   EXPECT_EQ(MethodSpec::parse("spectral").to_string(), "spectral");

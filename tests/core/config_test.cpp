@@ -81,6 +81,39 @@ TEST(Config, RefusesStrangeJson) {
   }
 }
 
+// A config in a file may come from anyone: it takes no stack for its nesting, and messages stay short.
+TEST(Config, HostileJsonIsRefusedInAShortMessage) {
+  const auto message = [](const std::string& text) -> std::string {
+    try {
+      KVCacheConfig::from_json(text);
+    } catch (const ConfigError& e) {
+      return e.what();
+    }
+    return "accepted";
+  };
+  const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_NE(message("{\"keys\": " + nested(200'000) + "}").find("nests deeper than 32"), std::string::npos);
+  EXPECT_NE(message(nested(200'000)).find("nests deeper than 32"), std::string::npos);
+  EXPECT_NE(message(R"({"kv_heads": 2, "kv_heads": 4, "head_dim": 64})").find("names 'kv_heads' twice"),
+            std::string::npos);
+  const std::string big(1'000'000, 'x');
+  for (const std::string& text :
+       {big, "{\"" + big + "\": 1}", "{\"layers\": \"" + big + "\"}", "{\"keys\": \"" + big + "\"}",
+        "{\"keys\": {\"method\": \"" + big + "\"}}", "{\"keys\": {\"scale\": \"" + big + "\"}}",
+        "{\"keys\": {\"extra\": \"" + big + "\"}}", "{\"keys\": {\"extra\": {\"" + big + "\": 1}}}",
+        "{\"layer_overrides\": {\"" + big + "\": {}}}", "{\"model\": \"" + big + "\x01\"}"}) {
+    EXPECT_NE(message(text), "accepted");
+    EXPECT_LT(message(text).size(), 500u) << text.substr(0, 40);
+  }
+}
+
+TEST(Config, AnOptionGivenTwiceIsRefused) {
+  for (const char* text :
+       {"trellis:2:seed=1:seed=2", "trellis:2:scale=one:scale=one", "spectral:2:target_bits=3"}) {
+    EXPECT_THROW(MethodSpec::parse(text), ConfigError) << text;
+  }
+}
+
 TEST(Rope, FrequenciesFollowTheDefinition) {
   const RopeConfig rope{.theta = 10000, .rotary_dim = 64};
   const auto f = rope.inverse_frequencies();

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/core/registry.hpp>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
@@ -32,6 +33,24 @@ TEST(Registry, OutsideMethodsStandBesideBuiltIns) {
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
 }
 
+// At start-up, before any other use of the registry: a program must not be able to put a method of its own
+// in the place of a built-in one, or to break them all by trying.
+const std::string kRefusedAtStartUp = [] {
+  try {
+    QuantizerRegistry::add("trellis",
+                           [](const QuantizerOptions& o) { return std::make_shared<const Halves>(o); });
+  } catch (const ConfigError& e) {
+    return std::string(e.what());
+  }
+  return std::string();
+}();
+
+TEST(Registry, NamesOfBuiltInsAreTaken) {
+  EXPECT_NE(kRefusedAtStartUp.find("'trellis' is registered already"), std::string::npos)
+      << kRefusedAtStartUp;
+  EXPECT_NE(QuantizerFactory::create("fp16", {.bits = 16, .head_dim = 64}), nullptr);
+}
+
 TEST(Registry, RefusalsListWhatExists) {
   try {
     QuantizerFactory::create("turboquant", {.head_dim = 64});
@@ -56,6 +75,14 @@ TEST(Registry, OptionsThatAMethodDoesNotTakeAreRefused) {
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .group = 32}), ConfigError);
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .extra = {{"colour", "red"}}}),
                ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("spectral", {.bits = 2, .head_dim = 64}), ConfigError)
+      << "takes a budget";
+  EXPECT_THROW(QuantizerFactory::create("affine", {.bits = 4, .head_dim = 64, .seed = 7}), ConfigError);
+  EXPECT_THROW(
+      QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .transform = "none", .seed = 7}),
+      ConfigError);
+  EXPECT_NO_THROW(
+      QuantizerFactory::create("affine", {.bits = 4, .head_dim = 64, .transform = "haar", .seed = 7}));
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .transform = "fft"}),
                ConfigError);
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .centre = true}),
@@ -89,6 +116,20 @@ TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
       }
     }
   }
+}
+
+// 65000 in every coordinate: codes of 2 bits give values back that no f16 holds.
+TEST(VectorQuantizer, DecodesNoSilentInfinity) {
+  const auto method = QuantizerFactory::create("turboquant_mse", {.bits = 2, .head_dim = 64});
+  Tensor x = Tensor::empty({1, 1, 1, 64}, DType::f32);
+  for (std::int64_t i = 0; i < 64; ++i)
+    x.data<float>()[i] = 65000.0f * static_cast<float>((i * 7919 % 13) - 6) / 6;
+  EncodedVector code = method->encode(x.to(DType::f16));
+  EXPECT_THROW(method->decode(code), NumericError);
+  code.dtype = DType::f32;
+  float largest = 0;
+  for (const float value : method->decode(code).span<float>()) largest = std::max(largest, std::abs(value));
+  EXPECT_GT(largest, 65520);
 }
 
 TEST(VectorQuantizer, WrapsAMethodFromOutside) {

@@ -31,7 +31,8 @@ class Quantizer {
   virtual EncodedVector encode_values(const Tensor& x) const { return encode(x); }
   virtual Tensor decode_values(const EncodedVector& encoded) const { return decode(encoded); }
 
-  // Bits that one element takes in memory, scales included; 0 when it varies.
+  // Bits that one element takes in memory, scales included, on average over the KV heads; 0 when it depends
+  // on the vectors.
   virtual double bits_per_element() const { return 0; }
   // Which code the bytes hold, for the attention kernels; empty means that only decode() can read them, and
   // attention then decodes tile by tile through it.
@@ -43,7 +44,8 @@ class KVCache {
  public:
   virtual ~KVCache() = default;
   // Writes keys and values [batch, kv_heads, new, head_dim] and returns the whole dequantized history as
-  // [batch, kv_heads, size, head_dim] each. `values` undefined means that the values equal the keys.
+  // [batch, kv_heads, size, head_dim] each. `values` undefined means that the values equal the keys. It is
+  // append() and then state(): where state() throws, the tokens stay appended.
   virtual std::pair<Tensor, Tensor> update(const Tensor& keys, const Tensor& values = {}) = 0;
   // The whole dequantized history, as update returns it.
   virtual std::pair<Tensor, Tensor> state() const = 0;

@@ -23,6 +23,9 @@ class ArtifactStore {
   bool contains(const std::string& name) const;
   // Throws ArtifactError naming `user` (the method that asks) and the missing tensor.
   const Tensor& get(const std::string& name, const std::string& user) const;
+  // The same, contiguous; throws ArtifactError, naming the tensor and the index, unless it is f32 of this
+  // shape and all of it is finite and of a size that products of the library can bear (2^40).
+  Tensor floats(const std::string& name, const std::string& user, const Shape& shape) const;
   const std::map<std::string, Tensor>& tensors() const noexcept { return tensors_; }
   const std::map<std::string, std::string>& facts() const noexcept { return facts_; }
   std::size_t nbytes() const noexcept;

@@ -42,7 +42,9 @@ struct MethodSpec {
   std::string method = "turboquant_mse";
   QuantizerOptions options{};
 
-  // "trellis:2", "affine:4": a name and a width; the rest of the options keep their defaults.
+  // name[:width][:option=value]..., as "trellis:2", "affine:4:group=32"; methods with a budget take it in
+  // place of a width, "spectral:1.5". What is left open keeps its default. Throws ConfigError, also for an
+  // option given twice.
   static MethodSpec parse(const std::string& text);
   std::string to_string() const;
 };

@@ -21,9 +21,10 @@ using EncodingMetadata = std::map<std::string, std::variant<std::int64_t, double
 // The result of Quantizer::encode: packed codes and what decoding them needs.
 //
 // `indices` really is packed: u8 [batch, heads, seq, code bytes of one vector], in canonical order (the codes of
-// a vector in coordinate order, least significant bit first). `scale` is f16 [batch, heads, seq, n] where n
-// counts the scales (and biases) of one vector; absent when the code has none. `original_shape` is
-// [batch, heads, seq, head_dim] and `dtype` the element type that came in; decode gives both back.
+// a vector in coordinate order, least significant bit first). `scale` is f16 (u8 for gains) [batch, heads,
+// seq, n] where n counts the scales (and biases) of one vector; absent when the code has none. Methods
+// whose heads take unequal bytes lay both out otherwise (quantizers/vector_quantizer.hpp). `original_shape`
+// is [batch, heads, seq, head_dim] and `dtype` the element type that came in; decode gives both back.
 struct EncodedVector {
   Tensor indices;
   std::optional<Tensor> scale;

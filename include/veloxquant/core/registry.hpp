@@ -5,7 +5,8 @@
 //     VELOXQUANT_REGISTER_QUANTIZER("my_quantizer", MyQuantizer);   // MyQuantizer(const QuantizerOptions&)
 //     auto q = QuantizerFactory::create("my_quantizer", {.bits = 2, .head_dim = 128});
 //
-// A registered name works wherever a built-in does: in a cache, in `veloxquant benchmark`, in `list`.
+// In the program that links it, a registered name works wherever a built-in does: as the method of a cache,
+// in configs, in saved files. The installed command knows the built-in methods.
 #pragma once
 
 #include <cstdint>
@@ -48,14 +49,23 @@ struct QuantizerOptions {
   std::shared_ptr<const QuantizationContext> context{};
 };
 
+// The option of methods that spread bits over a model: their average, "1.5", in place of a width.
+inline constexpr const char* kBudgetOption = "target_bits";
+
 // What `list` says about a method.
 struct MethodInfo {
   std::string summary{};               // one line
   std::vector<int> bits{};             // widths served, ascending; empty: any
   std::vector<std::string> options{};  // names of the QuantizerOptions it takes beside bits
   std::string needs = "nothing";       // calibration or other input it cannot do without
+  std::string transform = "none";      // the one it has unless asked for another
+  bool reads_artifacts = true;         // also without `centre`; else layers of equal settings share a quantizer
 
   bool takes(const std::string& option) const;
+  // Whether it spreads a budget over the model (the option kBudgetOption) and so has no width of its own.
+  bool takes_budget() const { return takes(kBudgetOption); }
+  // Whether a seed changes anything: only random transforms have one.
+  bool uses_seed(const QuantizerOptions& options) const;
   // Throws ConfigError in the name of `operation`, listing the widths there are, when `width` is not one of them.
   void require_width(const std::string& method, int width, const std::string& operation) const;
 };
@@ -64,7 +74,7 @@ using QuantizerMaker = std::function<std::shared_ptr<const Quantizer>(const Quan
 
 class QuantizerRegistry {
  public:
-  // Throws ConfigError when the name is taken or empty.
+  // Throws ConfigError when the name is empty or taken, by a built-in method or another.
   static void add(const std::string& name, QuantizerMaker make, MethodInfo info = {});
   static bool contains(const std::string& name);
   // Throws ConfigError that lists what exists when the name is unknown.

@@ -3,24 +3,25 @@
 // Kernels are written per code, not per method: a method that produces one of these codes gets the kernels. A
 // vector of head_dim coordinates is stored as its codes and its scales:
 //
-//   kind      codes (canonical order)                        scales (f16, little-endian)     value of coordinate c
-//   --------  ---------------------------------------------  ------------------------------  ----------------------
-//   f32       4 bytes each                                   -                               itself
-//   f16 bf16  2 bytes each                                   -                               itself
-//   fp8_e4m3  1 byte each                                    -                               itself
-//   integer   bits 4 or 8 each, LSB first; u = q + 2^(b-1)   head_dim / group                s[c / group] * q
-//             for 4 bits, two's complement for 8 bits
-//   affine    bits 2 3 4 5 6 8 each, LSB first               head_dim / group scales, then   s[g] * u + z[g]
-//                                                            as many biases z
-//   scalar    bits 1..8 each, LSB first                      1 (S)                           S * table[u]
-//   trellis   bits 1..4 each, LSB first, cyclic              1 (S)                           S * table[w], w = the 8
-//                                                                                            bits from bit c * bits on
-//   mixed     its runs one after the other, each a scalar    0 or 1 (S)                      as in its run
-//             or trellis code that begins on a byte
+//   kind      codes (canonical order)                   scales (f16, little-endian)   value of coordinate c
+//   --------  ----------------------------------------  ----------------------------  ------------------------
+//   f32       4 bytes each                              -                             itself
+//   f16 bf16  2 bytes each                              -                             itself
+//   fp8_e4m3  1 byte each                               -                             itself
+//   integer   4 bits each, LSB first: u = q + 8;        head_dim / group              s[c / group] * q
+//             8 bits each: q in two's complement
+//   affine    2 3 4 5 6 8 bits each, LSB first          head_dim / group scales,      s[g] * u + z[g]
+//                                                       then as many biases z
+//   scalar    1 to 8 bits each, LSB first               1 (S)                         S * table[u]
+//   trellis   1 to 4 bits each, LSB first, cyclic       1 (S)                         S * table[w], w = the 8
+//                                                                                     bits from bit c * bits on
+//   mixed     its runs one after the other, each a      0 or 1 (S)                    as in its run
+//             scalar or trellis code that begins on
+//             a byte
 //
-// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7, or absent (S = 1).
-// head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the transform in front
-// of it leaves out what gets no bits).
+// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7, or absent
+// (S = 1). head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the
+// transform in front of it leaves out what gets no bits).
 //
 // "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8 of
 // byte i / 8. A vector's codes start on a byte; unused bits of the last byte are zero.

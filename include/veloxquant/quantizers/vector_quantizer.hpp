@@ -32,6 +32,9 @@ struct TokenPlace {
 class VectorQuantizer : public Quantizer {
  public:
   virtual int head_dim() const noexcept = 0;
+  // KV heads that the method holds something for (means, bases); tensors for it have so many. 0: it has
+  // nothing by head and takes any number.
+  virtual int kv_heads() const noexcept { return 0; }
   virtual std::size_t code_bytes(int head) const noexcept = 0;   // of one vector
   virtual std::size_t scale_bytes(int head) const noexcept = 0;  // of one vector
   using Quantizer::code_spec;
@@ -67,9 +70,7 @@ class VectorQuantizer : public Quantizer {
 
   EncodedVector encode(const Tensor& x) const override;
   Tensor decode(const EncodedVector& encoded) const override;
-  double bits_per_element() const override {
-    return 8.0 * static_cast<double>(code_bytes(0) + scale_bytes(0)) / head_dim();
-  }
+  double bits_per_element() const override;  // the mean over the KV heads
 };
 
 // The quantizer itself when it is a VectorQuantizer, else a wrapper that reaches it through encode() and decode()
