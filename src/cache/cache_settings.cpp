@@ -6,6 +6,8 @@
 #include <vector>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
+
 namespace veloxquant {
 namespace {
 
@@ -63,9 +65,9 @@ void require_same_settings(const KVCacheConfig& saved, int saved_layer, const KV
   const Settings theirs = settings_of(saved, saved_layer), ours = settings_of(own, own_layer);
   for (std::size_t i = 0; i < ours.size(); ++i) {
     if (theirs[i].second == ours[i].second) continue;
-    throw ArtifactError(
-        "load", fmt::format("'{}' was saved under other settings: {} is '{}' there and '{}' here", file,
-                            ours[i].first, theirs[i].second, ours[i].second));
+    throw ArtifactError("load",
+                        fmt::format("'{}' was saved under other settings: {} is {} there and {} here", file,
+                                    ours[i].first, quote(theirs[i].second), quote(ours[i].second)));
   }
 }
 

@@ -42,6 +42,11 @@ struct CacheRow {
   ExactTokens exact;
 };
 
+// Bytes of a page: the blocks of all heads.
+inline std::size_t bytes_of_page(const HeldVector<HeadBlock>& blocks) noexcept {
+  return blocks.back().offset + blocks.back().layout.bytes();
+}
+
 struct CacheState {
   std::shared_ptr<const KVCacheConfig> config;
   int layer = 0;
@@ -71,10 +76,9 @@ struct CacheState {
     find_token_places(methods.keys->frame(), coded, places,
                       [&](std::int64_t c) { return row.positions.at(c + options().sinks); });
   }
+  std::size_t page_bytes() const noexcept { return bytes_of_page(blocks); }
   const BlockLayout& layout(int head) const noexcept { return blocks[static_cast<std::size_t>(head)].layout; }
   std::size_t block_offset(int head) const noexcept { return blocks[static_cast<std::size_t>(head)].offset; }
-  // Bytes of a page: the blocks of all heads.
-  std::size_t page_bytes() const noexcept { return blocks.back().offset + blocks.back().layout.bytes(); }
   // The block that holds the codes of token `sinks + coded` of a head.
   std::uint8_t* block(const PageList& pages, std::int64_t coded, int head) const noexcept {
     return pages[static_cast<std::size_t>(coded / kPageTokens)] + block_offset(head);

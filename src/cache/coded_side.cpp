@@ -3,13 +3,6 @@
 #include <veloxquant/core/cpu.hpp>
 
 namespace veloxquant {
-namespace {
-
-// With shorter frames a query would be turned more often than there are groups of tokens; decoding is faster then.
-constexpr std::int64_t kShortestFrame = 16;
-
-}  // namespace
-
 CodedSide::CodedSide(const VectorQuantizer& method, Role role, int kv_heads, AttentionArithmetic arithmetic)
     : method_(&method), heads_(static_cast<std::size_t>(kv_heads)) {
   const bool short_frames = method.frame() > 0 && method.frame() < kShortestFrame;

@@ -16,6 +16,10 @@ namespace veloxquant {
 
 class CodedSide {
  public:
+  // With shorter frames a query would be turned more often than there are groups of tokens; decoding is
+  // faster then.
+  static constexpr std::int64_t kShortestFrame = 16;
+
   CodedSide(const VectorQuantizer& method, Role role, int kv_heads, AttentionArithmetic arithmetic);
 
   TileDecoder decoder(int head) const { return of(head).decoder; }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cache/cache_state.hpp"
+#include "core/input.hpp"
 
 namespace veloxquant {
 namespace {
@@ -74,7 +75,7 @@ std::pair<Tensor, Tensor> decode_history(const CacheState& cache) {
       const std::int64_t first = (std::int64_t{item.row} * o.kv_heads + item.head) * longest + item.begin;
       decode(cache, item, role, all.data<float>() + first * o.head_dim);
     });
-    return all.to(dtype);
+    return narrowed_vectors(all, dtype, "state");
   };
   Tensor keys = history(Role::keys, cache.key_dtype);
   return {std::move(keys), history(Role::values, cache.value_dtype)};

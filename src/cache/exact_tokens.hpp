@@ -17,7 +17,10 @@ class ExactTokens {
  public:
   ExactTokens(int kv_heads, int head_dim, std::int64_t sinks, std::int64_t recent)
       : head_dim_(head_dim), sinks_(sinks), recent_(recent) {
-    floats_.resize(static_cast<std::size_t>(2 * kv_heads * (sinks + recent) * head_dim));
+    floats_.resize(nbytes_of(kv_heads, head_dim, sinks, recent) / sizeof(float));
+  }
+  static std::size_t nbytes_of(int kv_heads, int head_dim, std::int64_t sinks, std::int64_t recent) noexcept {
+    return sizeof(float) * static_cast<std::size_t>(2 * kv_heads * (sinks + recent) * head_dim);
   }
 
   float* keys(int head, std::int64_t token) noexcept { return floats_.data() + offset(2 * head, token); }

@@ -31,11 +31,13 @@ LayerMethods make_methods(const std::shared_ptr<const KVCacheConfig>& config, in
 std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
                                              std::shared_ptr<const ArtifactStore> artifacts) {
   const auto shared_config = std::make_shared<const KVCacheConfig>(config);
-  // Artifacts are by layer, so that with them every layer has methods of its own.
+  // Artifacts are by layer, so that what reads them is made for every layer.
   std::map<std::pair<Role, std::string>, std::shared_ptr<const VectorQuantizer>> made;
   const auto method = [&](int layer, Role role) {
-    if (artifacts) return make_method(shared_config, layer, role, artifacts);
-    auto& shared = made[{role, shared_config->method(layer, role).to_string()}];
+    const MethodSpec spec = shared_config->method(layer, role);
+    if (artifacts && (spec.options.centre || QuantizerRegistry::info(spec.method).reads_artifacts))
+      return make_method(shared_config, layer, role, artifacts);
+    auto& shared = made[{role, spec.to_string()}];
     if (!shared) shared = make_method(shared_config, layer, role, artifacts);
     return shared;
   };

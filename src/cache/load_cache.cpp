@@ -11,6 +11,8 @@
 
 #include "cache/cache_file.hpp"
 #include "cache/cache_settings.hpp"
+#include "cache/code_check.hpp"
+#include "core/quote.hpp"
 
 namespace veloxquant {
 namespace {
@@ -27,13 +29,13 @@ class CacheReader {
   void check_settings() const {
     const std::string schema = metadata(kSchemaKey);
     if (schema != kCacheSchema) {
-      fail(fmt::format("schema is '{}', this version reads '{}'", schema, kCacheSchema));
+      fail(fmt::format("schema is {}, this version reads '{}'", quote(schema), kCacheSchema));
     }
     const std::string text = metadata("layer");
     int layer = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
     if (error != std::errc() || end != text.data() + text.size())
-      fail(fmt::format("layer '{}' is no index", text));
+      fail(fmt::format("layer {} is no index", quote(text)));
     std::optional<KVCacheConfig> saved;
     try {
       saved = KVCacheConfig::from_json(metadata("config"));
@@ -75,7 +77,7 @@ class CacheReader {
   void check_nothing_left() const {
     for (const auto& [name, info] : file_.tensors()) {
       if (std::find(used_.begin(), used_.end(), name) == used_.end()) {
-        fail(fmt::format("tensor '{}' does not belong there", name));
+        fail(fmt::format("tensor {} does not belong there", quote(name)));
       }
     }
   }
@@ -96,7 +98,7 @@ class CacheReader {
     for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
       if (text == to_string(type)) return type;
     }
-    if (text != "none") fail(fmt::format("{} is '{}', not f32, f16, bf16 or none", key, text));
+    if (text != "none") fail(fmt::format("{} is {}, not f32, f16, bf16 or none", key, quote(text)));
     return std::nullopt;
   }
 
@@ -133,21 +135,26 @@ class CacheReader {
     row.positions.append(0, values);
   }
 
+  // All sections are there and hold codes before the first page is taken: what the file claims costs nothing.
   void read_codes(std::size_t b, CacheRow& row, const RowCounts& counts) {
     const int heads = cache_.options().kv_heads;
-    for (std::int64_t page = 0; page < pages_for(counts.coded); ++page) row.pages.add();
+    std::vector<std::pair<const CodeSection*, Tensor>> sections;
     for (const CodeSection& section : code_sections()) {
       const Shape shape = section_shape(cache_, section, counts.coded);
       if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
-      const Tensor codes = tensor(b, section.name, DType::u8, shape);
+      sections.emplace_back(&section, tensor(b, section.name, DType::u8, shape));
+      check_section(b, section, sections.back().second, counts.coded);
+    }
+    for (std::int64_t page = 0; page < pages_for(counts.coded); ++page) row.pages.add();
+    for (const auto& [section, codes] : sections) {
       const auto* from = codes.data<const std::uint8_t>();
       for (int h = 0; h < heads; ++h) {
         const BlockLayout& layout = cache_.layout(h);
         for (std::int64_t first = 0; first < counts.coded; first += kPageTokens) {
           const std::size_t bytes =
               static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, counts.coded - first)) *
-              section.bytes(layout);
-          std::memcpy(cache_.block(row.pages, first, h) + (layout.*section.offset)(0), from, bytes);
+              section->bytes(layout);
+          std::memcpy(cache_.block(row.pages, first, h) + (layout.*section->offset)(0), from, bytes);
           from += bytes;
         }
       }
@@ -158,6 +165,28 @@ class CacheReader {
         std::uint8_t* block = cache_.block(row.pages, page * kPageTokens, h);
         pack_block(cache_.blocks[static_cast<std::size_t>(h)], block, block);
       }
+    }
+  }
+
+  // Methods without a known code read their own bytes.
+  void check_section(std::size_t b, const CodeSection& section, const Tensor& bytes,
+                     std::int64_t coded) const {
+    const VectorQuantizer& method =
+        section.role() == Role::keys ? *cache_.methods.keys : *cache_.methods.values;
+    const auto* from = bytes.data<const std::uint8_t>();
+    for (int h = 0; h < cache_.options().kv_heads; ++h) {
+      const std::size_t vector = section.bytes(cache_.layout(h)),
+                        size = static_cast<std::size_t>(coded) * vector;
+      const std::span part{from, size};
+      from += size;
+      const CodeSpec* spec = method.code_spec(h);
+      if (spec == nullptr || size == 0) continue;
+      const bool scales = section.part == &VectorBytes::scales;
+      const std::size_t at = scales ? first_bad_scale(*spec, part) : first_bad_code(*spec, part);
+      if (at == size) continue;
+      fail(fmt::format("tensor '{}' holds no finite {} at head {}, coded token {}, byte {} of the vector",
+                       row_tensor_name(b, section.name), scales ? "scale" : "value", h, at / vector,
+                       at % vector));
     }
   }
 

@@ -19,6 +19,10 @@ void check_method(const std::shared_ptr<const VectorQuantizer>& method, const KV
     throw ConfigError("cache", fmt::format("the method for {} is made for head_dim {}, the config says {}",
                                            to_string(role), method->head_dim(), config.options().head_dim));
   }
+  if (method->kv_heads() != 0 && method->kv_heads() != config.options().kv_heads) {
+    throw ConfigError("cache", fmt::format("the method for {} is made for {} KV heads, the config says {}",
+                                           to_string(role), method->kv_heads(), config.options().kv_heads));
+  }
 }
 
 HeldVector<HeadBlock> head_blocks(const LayerMethods& methods, int heads) {
@@ -134,6 +138,19 @@ std::size_t PackedKVCache::nbytes() const {
   for (const CacheRow& row : state_->rows)
     bytes += row.pages.nbytes() + row.positions.nbytes() + row.exact.nbytes();
   return bytes;
+}
+
+std::size_t PackedKVCache::nbytes_of(const KVCacheConfig& config, const LayerMethods& methods,
+                                     std::int64_t tokens) {
+  const KVCacheOptions& o = config.options();
+  const auto blocks = head_blocks(methods, o.kv_heads);
+  const std::int64_t coded = std::max<std::int64_t>(0, tokens - o.sinks);
+  const std::size_t row =
+      sizeof(CacheRow) +
+      PageList::nbytes_of(static_cast<std::size_t>(pages_for(coded)), bytes_of_page(blocks)) +
+      (tokens > 0 ? PositionList::nbytes_without_gaps() : 0) +
+      ExactTokens::nbytes_of(o.kv_heads, o.head_dim, o.sinks, o.recent);
+  return sizeof(State) + held_by(blocks) + static_cast<std::size_t>(o.batch) * row;
 }
 
 std::int64_t PackedKVCache::coded_tokens() const {

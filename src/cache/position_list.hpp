@@ -12,12 +12,18 @@
 namespace veloxquant {
 
 class PositionList {
+  struct Run {
+    std::int64_t index, position;
+    bool continues_with(std::int64_t i, std::int64_t p) const noexcept { return p - position == i - index; }
+  };
+
  public:
   // The position of token `index`, which must be below the row's length.
   std::int64_t at(std::int64_t index) const noexcept;
   // The position that follows those of `size` tokens.
   std::int64_t next(std::int64_t size) const noexcept { return size == 0 ? 0 : at(size - 1) + 1; }
   std::size_t nbytes() const noexcept { return held_by(runs_); }
+  static std::size_t nbytes_without_gaps() noexcept { return room_for(1) * sizeof(Run); }
 
   // Makes room for these positions of tokens size, size + 1, ...
   void reserve(std::int64_t size, std::span<const std::int64_t> positions);
@@ -27,10 +33,6 @@ class PositionList {
   void truncate(std::int64_t size) noexcept;
 
  private:
-  struct Run {
-    std::int64_t index, position;
-    bool continues_with(std::int64_t i, std::int64_t p) const noexcept { return p - position == i - index; }
-  };
   HeldVector<Run> runs_;
 };
 

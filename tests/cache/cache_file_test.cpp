@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <veloxquant/core/artifact_store.hpp>
@@ -193,6 +195,9 @@ TEST(CacheFile, InconsistentContentIsRefused) {
       cache,
       [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_scales") = Tensor::zeros({2, 68, 2}, DType::u8); },
       "tensor 'rows.1.v_scales' is u8 [2, 68, 2], needs u8 [2, 68, 4]");
+  expect_refused(
+      cache, [](auto&, auto& m) { m["config"] = std::string(100'000, '[') + std::string(100'000, ']'); },
+      "nests deeper");
   expect_refused(cache, [](auto&, auto& m) { m.erase("config"); }, "no 'config' in the metadata");
   expect_refused(cache, [](auto&, auto& m) { m["config"] = "{"; }, "its config is not served");
   expect_refused(cache, [](auto&, auto& m) { m["layer"] = "x"; }, "layer 'x'");
@@ -202,6 +207,84 @@ TEST(CacheFile, InconsistentContentIsRefused) {
       cache, [](auto&, auto& m) { m["veloxquant.schema"] = "veloxquant.cache/2"; },
       "schema is 'veloxquant.cache/2'");
 }
+
+// What no encoder writes is refused where it is read, before it can spread through attention.
+TEST(CacheFile, CodesThatStandForNoNumberAreRefused) {
+  struct Case {
+    const char* method;
+    const char* tensor;
+    std::size_t byte;  // of token 50 of head 1
+    std::vector<std::uint8_t> bytes;
+    const char* words;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"turboquant_mse:4",
+            "rows.0.k_scales",
+            0,
+            {0x00, 0x7e},
+            "no finite scale at head 1, coded token 50"},
+           {"trellis:2", "rows.0.v_scales", 0, {0x00, 0xfc}, "no finite scale at head 1, coded token 50"},
+           {"affine:4", "rows.0.v_scales", 2, {0x00, 0x7c}, "coded token 50, byte 2"},
+           {"fp32",
+            "rows.0.k_codes",
+            12,
+            {0, 0, 0xc0, 0x7f},
+            "no finite value at head 1, coded token 50, byte 12"},
+           {"fp16", "rows.0.v_codes", 126, {0x00, 0x7c}, "no finite value at head 1"},
+           {"bf16", "rows.0.v_codes", 0, {0x80, 0xff}, "no finite value at head 1"},
+           {"fp8", "rows.0.k_codes", 63, {0xff}, "no finite value at head 1"}}) {
+    PackedKVCache cache = make_cache({.keys = c.method, .values = c.method});
+    cache.append(random_vectors({1, 2, 150, 64}, 1));
+    const TemporaryFile path;
+    cache.save(path.path());
+    NamedTensors tensors;
+    std::map<std::string, std::string> metadata;
+    {
+      const SafetensorsFile file = open_sealed_safetensors(path.path());
+      metadata = file.metadata();
+      for (const auto& [name, info] : file.tensors()) {
+        Tensor tensor = file.tensor(name).copy();
+        const auto vector = static_cast<std::size_t>(tensor.shape().back()) * size_of(tensor.dtype());
+        if (name == c.tensor) {
+          std::memcpy(static_cast<std::uint8_t*>(tensor.raw()) + (150 + 50) * vector + c.byte, c.bytes.data(),
+                      c.bytes.size());
+        }
+        tensors.emplace_back(name, tensor);
+      }
+    }
+    write_sealed_safetensors(path.path(), tensors, metadata);
+    const std::string message = message_of<ArtifactError>([&] { cache.load(path.path()); });
+    EXPECT_NE(message.find(c.words), std::string::npos) << c.method << "\n" << message;
+  }
+}
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VELOXQUANT_SANITIZED
+#endif
+#endif
+#ifndef VELOXQUANT_SANITIZED
+// Positions alone can claim any number of tokens. Here their pages would take 4 GB, with 1 GB of address
+// space.
+TEST(CacheFile, TakesNoMemoryForCodesThatAreNotThere) {
+  const auto claim = [] {
+    const CacheSetup setup{.keys = "fp32", .values = "fp32", .kv_heads = 16, .head_dim = 512};
+    PackedKVCache cache = make_cache(setup);
+    cache.append(random_vectors({1, 16, 1, 512}, 1));
+    const TemporaryFile path;
+    cache.save(path.path());
+    std::map<std::string, std::string> metadata = open_sealed_safetensors(path.path()).metadata();
+    Tensor positions = Tensor::empty({60'000}, DType::i64);
+    for (std::int64_t i = 0; i < positions.numel(); ++i) positions.data<std::int64_t>()[i] = i;
+    write_sealed_safetensors(path.path(), {{"rows.0.positions", positions}}, metadata);
+    const rlimit limit{1 << 30, 1 << 30};
+    setrlimit(RLIMIT_AS, &limit);
+    const std::string message = message_of<ArtifactError>([&] { cache.load(path.path()); });
+    std::exit(message.find("no tensor 'rows.0.k_codes'") == std::string::npos ? 1 : 0);
+  };
+  EXPECT_EXIT(claim(), ::testing::ExitedWithCode(0), "");
+}
+#endif
 
 TEST(CacheFile, DamageIsRefused) {
   PackedKVCache cache = make_cache({.keys = "q8_0", .values = "q8_0", .kv_heads = 1, .head_dim = 32});

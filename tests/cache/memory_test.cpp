@@ -3,6 +3,7 @@
 #include <memory>
 #include <thread>
 #include <vector>
+#include <veloxquant/core/artifact_store.hpp>
 
 #include "cache/page_pool.hpp"
 #include "fixtures.hpp"
@@ -24,12 +25,26 @@ TEST(Memory, ReportsExactlyWhatIsHeld) {
       for (const std::int64_t count : {1, 62, 1, 1, 700, 3}) {
         cache.append(random_vectors({3, 2, count, 64}, 1));
         EXPECT_EQ(cache.nbytes(), held_bytes() - before) << method << " " << cache.size();
+        EXPECT_EQ(PackedKVCache::nbytes_of(cache.config(), cache.methods(), cache.size()), cache.nbytes());
       }
       cache.trim(400);
       EXPECT_EQ(cache.nbytes(), held_bytes() - before);
     }
     EXPECT_EQ(held_bytes(), before);
   }
+}
+
+// What is counted as method bytes does not depend on artifacts that a method does not read.
+TEST(Memory, LayersShareMethodsThatReadNoArtifacts) {
+  KVCacheOptions options = options_of({.keys = "trellis:2", .values = "trellis:2:centre=true"});
+  options.layers = 2;
+  ArtifactStore store;
+  for (const char* name : {"layers.0.values.mean", "layers.1.values.mean"})
+    store.put(name, random_vectors({2, 64}, 1));
+  const auto layers =
+      make_layer_methods(KVCacheConfig(options), std::make_shared<const ArtifactStore>(store));
+  EXPECT_EQ(layers[0].keys, layers[1].keys);
+  EXPECT_NE(layers[0].values, layers[1].values);
 }
 
 TEST(Memory, FourBitsTakeLessThanFourPointTwo) {

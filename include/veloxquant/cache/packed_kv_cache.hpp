@@ -1,11 +1,11 @@
 // PackedKVCache: the keys and values of one attention layer, held as packed codes in pages.
 //
-// Every (row of the batch, KV head) owns pages of 64 tokens; a page holds the codes and scales of its keys
-// and values (src/pack/block_layout.hpp draws it) and nothing is ever unpacked in memory. The first `sinks`
-// tokens of a row and its newest `recent` tokens are read exact (f32) when the config asks for it. A token is
-// coded when it arrives, the sinks excepted; in the recent window its exact vectors are held beside its codes
-// and read in their place. So a value that a code cannot hold is refused by the append that brings it.
-// Appending never moves what is there.
+// Every row of the batch owns pages of 64 tokens; a page holds a block for every KV head with the codes and
+// scales of its keys and values (src/pack/block_layout.hpp draws it) and nothing is ever unpacked in
+// memory. The first `sinks` tokens of a row and its newest `recent` tokens are read exact (f32) when the
+// config asks for it. A token is coded when it arrives, the sinks excepted; in the recent window its exact
+// vectors are held beside its codes and read in their place. So a value that a code cannot hold is refused
+// by the append that brings it. Appending never moves what is there.
 //
 // Rows of a batch may have different lengths. Memory: nbytes() is exactly what the cache holds: pages (those
 // shared with a clone count in both), the unused part of each row's last page, room for the exact tokens,
@@ -20,6 +20,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -62,10 +63,10 @@ class PackedKVCache final : public KVCache {
   PackedKVCache(PackedKVCache&&) noexcept;
   PackedKVCache& operator=(PackedKVCache&&) noexcept;
 
-  // append() followed by state().
+  // append() followed by state(): where that throws, the tokens stay appended.
   std::pair<Tensor, Tensor> update(const Tensor& keys, const Tensor& values = {}) override;
   // Rows shorter than size() are padded with zeros at the end. Keys and values have the element types of the
-  // first append (f32 before it).
+  // first append (f32 before it); NumericError when a decoded value is beyond that type.
   std::pair<Tensor, Tensor> state() const override;
   // Positions must grow along a row (ConfigError).
   void append(const Tensor& keys, const Tensor& values = {}, const Tensor& positions = {}) override;
@@ -83,6 +84,9 @@ class PackedKVCache final : public KVCache {
   // Position of token `index` of a row.
   std::int64_t position(int row, std::int64_t index) const;
   std::size_t nbytes() const override;
+  // What nbytes() is of a cache of one layer whose rows hold `tokens` tokens each, appended without gaps in
+  // their positions and shared with no clone.
+  static std::size_t nbytes_of(const KVCacheConfig& config, const LayerMethods& methods, std::int64_t tokens);
   // Codes, scales and gains of the tokens that are read as codes, without slack, exact tokens and
   // bookkeeping: what bits_per_element counts.
   std::size_t coded_bytes() const;
@@ -108,8 +112,12 @@ class PackedKVCache final : public KVCache {
   std::unique_ptr<State> state_;
 };
 
-// The methods of every layer of a model. Without artifacts, which are by layer, methods of equal settings are
-// made once and shared.
+// How attention reads the full pages of a layer at the CPU level and in the arithmetic in use: "packed
+// kernels", or "decoded tiles" and why.
+std::string attention_path(const LayerMethods& methods, int kv_heads);
+
+// The methods of every layer of a model. Methods of equal settings are made once and shared, except those
+// that are calibrated by layer.
 std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
                                              std::shared_ptr<const ArtifactStore> artifacts = {});
 // One cache per layer.
