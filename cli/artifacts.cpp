@@ -4,6 +4,8 @@
 
 #include <veloxquant/core/error.hpp>
 
+#include "inputs.hpp"
+
 namespace veloxquant::cli {
 
 std::filesystem::path artifact_file(const std::filesystem::path& folder, const std::string& method) {
@@ -12,7 +14,7 @@ std::filesystem::path artifact_file(const std::filesystem::path& folder, const s
 
 std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& path) {
   if (path.empty()) return nullptr;
-  const bool folder = std::filesystem::is_directory(path);
+  const bool folder = std::filesystem::is_directory(existing(path, "--artifacts"));
   return std::make_shared<const ArtifactStore>(
       ArtifactStore::load(folder ? artifact_file(path, "spectral") : std::filesystem::path(path)));
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,14 +19,12 @@
 #include "benchmark_methods.hpp"
 #include "command.hpp"
 #include "environment_facts.hpp"
-#include "paths.hpp"
+#include "inputs.hpp"
 #include "progress.hpp"
 #include "report.hpp"
 
 namespace veloxquant::cli {
 namespace {
-
-constexpr std::uint64_t kLongestText = std::uint64_t{1} << 30;
 
 struct BenchmarkFlags {
   std::string model, text, artifacts, output, arithmetic = "auto", format = "table", scale;
@@ -43,15 +42,6 @@ MethodDefaults method_defaults(const BenchmarkFlags& f) {
   if (!f.scale.empty()) defaults.scale = scale_mode_from(f.scale);
   if (f.seed != 0) defaults.seed = f.seed;
   return defaults;
-}
-
-// A run of minutes should not end in a report that cannot be written.
-void check_output(const std::string& output) {
-  if (output.empty()) return;
-  const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
-  if (!std::filesystem::is_directory(folder)) {
-    throw IoError("benchmark", fmt::format("--output {}: there is no folder {}", output, folder.string()));
-  }
 }
 
 // Of the terminal, or 120 where there is none. Below 40 nothing would fit.
@@ -74,10 +64,12 @@ class BenchmarkCommand {
     const MethodDefaults defaults = method_defaults(flags_);
     request_.asked = asked_methods(flags_.methods, defaults);
     if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
-    check_output(flags_.output);
+    if (!flags_.artifacts.empty()) require_calibrated(request_.asked);
+    // A run of minutes should not end in a report that cannot be written.
+    if (!flags_.output.empty()) require_writable(flags_.output);
 
-    Decoder decoder =
-        Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
+    Decoder decoder = Decoder::load(existing(flags_.model, "--model"),
+                                    {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
     request_.artifacts = load_artifacts(flags_.artifacts, decoder.fingerprint());
@@ -103,17 +95,16 @@ class BenchmarkCommand {
   }
 
   void prepare(const Decoder& decoder) {
-    const std::filesystem::path file =
-        flags_.text.empty() ? default_text() : std::filesystem::path(flags_.text);
-    const std::string text = read_file(file, kLongestText);
+    const Text text = read_text(flags_.text);
     const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(flags_.model) / "tokenizer.json");
-    const TokenIds ids = tokenizer.encode(text);
+    const TokenIds ids = tokenizer.encode(text.bytes);
     const auto bos = decoder.config().bos;
     request_.windows = cut_windows(ids, bos, flags_.seq_len, flags_.skip, flags_.windows);
     if (std::ssize(request_.windows) < flags_.windows) {
       warn(fmt::format("the text has room for {} of the {} windows asked for", request_.windows.size(),
                        flags_.windows));
     }
+    warn_of_calibration_text(text_hash(text.bytes));
     request_.recall =
         make_recall_sequences(tokenizer, std::span(ids).subspan(static_cast<std::size_t>(flags_.skip)), bos,
                               {.seq_len = flags_.seq_len, .sequences = flags_.recall, .seed = flags_.seed});
@@ -125,8 +116,8 @@ class BenchmarkCommand {
     request_.progress = [this](const std::string& stage, const std::string& item, std::size_t done,
                                std::size_t total) { progress_.show(stage, item, done, total); };
     const RecallOptions recall;
-    report_.settings = {{"text", file.filename().string()},
-                        {"text_xxh3", text_hash(text)},
+    report_.settings = {{"text", text.file.filename().string()},
+                        {"text_xxh3", text_hash(text.bytes)},
                         {"text_tokens", ids.size()},
                         {"bos", bos ? nlohmann::ordered_json(*bos) : nlohmann::ordered_json()},
                         {"seq_len", flags_.seq_len},
@@ -150,6 +141,21 @@ class BenchmarkCommand {
     }
   }
 
+  // Figures on the text that a method was calibrated on flatter it.
+  void warn_of_calibration_text(const std::string& hash) {
+    if (!request_.artifacts) return;
+    const auto& facts = request_.artifacts->facts();
+    const auto text = facts.find("text_xxh3"), end = facts.find("text_end");
+    std::int64_t tokens = 0;
+    if (text == facts.end() || text->second != hash || end == facts.end() ||
+        !CLI::detail::lexical_cast(end->second, tokens) || flags_.skip >= tokens)
+      return;
+    warn(fmt::format(
+        "the artifacts were calibrated on the first {} tokens of this text, and what is measured begins "
+        "after {}; measure other text, or use --skip {}",
+        tokens, flags_.skip, tokens));
+  }
+
   void measure_memory_of_all() {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
@@ -165,12 +171,14 @@ class BenchmarkCommand {
     }
   }
 
+  // What was measured is on the screen before anything can go wrong with the file.
   void write() const {
-    if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
     fmt::print("{}", flags_.format == "json"  ? report_json(report_)
                      : flags_.format == "csv" ? report_csv(report_)
                      : flags_.format == "md"  ? report_markdown(report_)
                                               : report_table(report_, width_of_stdout()));
+    std::fflush(stdout);
+    if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
   }
 
   const BenchmarkFlags& flags_;

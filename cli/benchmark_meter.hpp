@@ -1,6 +1,5 @@
 // Memory of a method, measured by the command itself in a process of its own (`veloxquant benchmark-meter`,
-// which
-// --help does not list): JSON in on stdin, JSON out on stdout.
+// which --help does not list): JSON in on stdin, JSON out on stdout.
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
+
 namespace veloxquant::cli {
 namespace {
 
@@ -30,19 +32,27 @@ MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& d
   MethodSpec spec = MethodSpec::parse(text);
   const MethodInfo info = QuantizerRegistry::info(spec.method);
   const bool has_widths = info.bits.size() != 1;
-  if (defaults.bits && has_widths && !writes_width(text)) {
-    spec.options.bits = *defaults.bits;
+  const bool is_written = writes_width(text) || writes_option(text, kBudgetOption);
+  const auto set_width = [&](int bits) {
+    if (info.takes_budget())
+      spec.options.extra[kBudgetOption] = std::to_string(bits);
+    else
+      spec.options.bits = bits;
+  };
+  if (defaults.bits && has_widths && !is_written) {
+    set_width(*defaults.bits);
     used.bits = true;
   }
   if (defaults.value_bits && has_widths && role == Role::values) {
-    spec.options.bits = *defaults.value_bits;
+    set_width(*defaults.value_bits);
     used.value_bits = true;
   }
   if (defaults.scale && info.takes("scale") && !writes_option(text, "scale")) {
     spec.options.scale = *defaults.scale;
     used.scale = true;
   }
-  if (defaults.seed && info.takes("seed") && !writes_option(text, "seed")) spec.options.seed = *defaults.seed;
+  if (defaults.seed && info.uses_seed(spec.options) && !writes_option(text, "seed"))
+    spec.options.seed = *defaults.seed;
   return spec;
 }
 
@@ -50,7 +60,14 @@ BenchmarkMethod make_method(const std::string& text, const MethodDefaults& defau
   const std::size_t slash = text.find('/');
   const std::string keys = text.substr(0, slash);
   const std::string values = slash == std::string::npos ? keys : text.substr(slash + 1);
-  return {make_spec(keys, Role::keys, defaults, used), make_spec(values, Role::values, defaults, used)};
+  BenchmarkMethod method{make_spec(keys, Role::keys, defaults, used),
+                         make_spec(values, Role::values, defaults, used)};
+  if (slash != std::string::npos && defaults.value_bits && writes_width(values) &&
+      method.values.to_string() != MethodSpec::parse(values).to_string()) {
+    throw ConfigError("methods", fmt::format("--value-bits {} contradicts the width written in {}",
+                                             *defaults.value_bits, quote(text)));
+  }
+  return method;
 }
 
 bool contains(const std::vector<BenchmarkMethod>& methods, const BenchmarkMethod& method) {
@@ -60,7 +77,7 @@ bool contains(const std::vector<BenchmarkMethod>& methods, const BenchmarkMethod
 
 void require_used(bool given, bool used, const char* flag, const char* kind) {
   if (given && !used)
-    throw ConfigError("benchmark", fmt::format("{} was given, and none of the methods {}", flag, kind));
+    throw ConfigError("methods", fmt::format("{} was given, and none of the methods {}", flag, kind));
 }
 
 }  // namespace
@@ -79,6 +96,16 @@ std::vector<BenchmarkMethod> asked_methods(const std::vector<std::string>& texts
   require_used(defaults.scale.has_value(), used.scale, "--scale",
                "has a scale per vector and is written without its mode");
   return methods;
+}
+
+void require_calibrated(const std::vector<BenchmarkMethod>& methods) {
+  const auto calibrated = [](const MethodSpec& spec) {
+    return spec.options.centre || QuantizerRegistry::info(spec.method).reads_artifacts;
+  };
+  const bool used = std::any_of(methods.begin(), methods.end(), [&](const BenchmarkMethod& method) {
+    return calibrated(method.keys) || calibrated(method.values);
+  });
+  require_used(true, used, "--artifacts", "is calibrated");
 }
 
 std::vector<BenchmarkMethod> baseline_methods(const std::vector<BenchmarkMethod>& asked,

@@ -1,4 +1,4 @@
-// Which methods a benchmark measures: the ones asked for and the baselines beside them.
+// Which methods a benchmark measures (the ones asked for and the baselines beside them) or a plan is for.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,21 @@ namespace veloxquant::cli {
 
 // What the command line says about all methods at once. It applies to what a method's own text leaves open.
 struct MethodDefaults {
-  std::optional<int> bits{};        // width of methods that have several and are written without one
-  std::optional<int> value_bits{};  // width of the values' codes, over what is written
+  std::optional<int> bits{};  // width or budget of methods that have several and are written without one
+  std::optional<int>
+      value_bits{};  // of the values' codes, where what is written is for keys and values alike
   std::optional<ScaleMode> scale{};
   std::optional<std::uint64_t> seed{};
 };
 
 // Each text is name[:bits][:option=value], or two of those as keys/values. Methods that are written twice are
-// measured once. Throws ConfigError for unknown names, and for a default that none of the methods takes.
+// measured once. Throws ConfigError for unknown names, for a default that none of the methods takes, and
+// for one that contradicts what is written.
 std::vector<BenchmarkMethod> asked_methods(const std::vector<std::string>& texts,
                                            const MethodDefaults& defaults);
+
+// Throws ConfigError when none of the methods reads artifacts.
+void require_calibrated(const std::vector<BenchmarkMethod>& methods);
 
 // fp16, q8_0, q4_0 rotated, affine and turboquant_mse at 4 bits, without those that were asked for.
 std::vector<BenchmarkMethod> baseline_methods(const std::vector<BenchmarkMethod>& asked,

@@ -85,6 +85,7 @@ void print_machine() {
 }
 
 struct MethodCheck {
+  std::string attention;   // how it reads the codes here
   bool same_codes = true;  // on every CPU level
   double precise = 0;      // largest difference of attention, over the levels
   double fast = 0;         // the same in the fast arithmetic
@@ -99,10 +100,10 @@ MethodCheck check_method(const char* method, const Tensor& x, const Tensor& quer
   options.head_dim = static_cast<int>(x.dim(3));
   options.keys = options.values = MethodSpec::parse(method);
   const auto config = std::make_shared<const KVCacheConfig>(options);
-  const auto quantizer = make_layer_methods(*config)[0].keys;
+  const LayerMethods methods = make_layer_methods(*config)[0];
   const std::string level_before = cpu_level();
   const AttentionArithmetic arithmetic_before = attention_arithmetic();
-  MethodCheck check;
+  MethodCheck check{.attention = attention_path(methods, options.kv_heads)};
   Tensor codes;
   for (const std::string& level : available_cpu_levels()) {
     set_cpu_level(level);
@@ -112,7 +113,7 @@ MethodCheck check_method(const char* method, const Tensor& x, const Tensor& quer
     check.precise = std::max(check.precise, attention_difference(cache, query));
     set_attention_arithmetic(AttentionArithmetic::fast);
     check.fast = std::max(check.fast, attention_difference(cache, query));
-    const Tensor here = quantizer->encode(x).indices;
+    const Tensor here = methods.keys->encode(x).indices;
     if (!codes.defined()) codes = here;
     check.same_codes = check.same_codes && std::memcmp(codes.raw(), here.raw(), here.nbytes()) == 0;
   }
@@ -132,9 +133,9 @@ int doctor() {
                              "turboquant_mse:2", "trellis:3", "trellis:2"}) {
     const MethodCheck check = check_method(method, x, query);
     good = good && check.good();
-    fmt::print("  {:18}codes {}, attention differs by at most {:.1e}, fast {:.1e}  {}\n", method,
+    fmt::print("  {:18}codes {}, attention differs by at most {:.1e}, fast {:.1e}  {}  ({})\n", method,
                check.same_codes ? "equal" : "DIFFER", check.precise, check.fast,
-               check.good() ? "good" : "BAD");
+               check.good() ? "good" : "BAD", check.attention);
   }
   fmt::print(
       "{}\n",

@@ -9,6 +9,9 @@
 #include <veloxquant/io/safetensors.hpp>
 
 #include "command.hpp"
+#include "core/quote.hpp"
+#include "inputs.hpp"
+#include "json_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -30,7 +33,7 @@ std::string seal_of(const SafetensorsFile& file) {
 }
 
 int inspect(const InspectOptions& options) {
-  const SafetensorsFile file = SafetensorsFile::open(options.file);
+  const SafetensorsFile file = SafetensorsFile::open(existing(options.file, "inspect"));
   const std::string seal = seal_of(file);
   std::uint64_t bytes = 0;
   for (const auto& [name, info] : file.tensors()) bytes += info.end - info.begin;
@@ -47,13 +50,15 @@ int inspect(const InspectOptions& options) {
                                  {"shape", info.shape},
                                  {"bytes", info.end - info.begin}});
     }
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}", json_text(json));
   } else {
-    fmt::print("{}: {} tensors, {} bytes, checksum {}\n", options.file, file.tensors().size(), bytes, seal);
-    for (const auto& [key, value] : file.metadata()) fmt::print("  {} = {}\n", key, value);
+    fmt::print("{}: {} tensors, {} bytes, checksum {}\n", printable(options.file), file.tensors().size(),
+               bytes, printable(seal));
+    for (const auto& [key, value] : file.metadata())
+      fmt::print("  {} = {}\n", printable(key), printable(value));
     for (const auto& [name, info] : file.tensors()) {
-      fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", name, to_string(info.dtype), to_string(info.shape),
-                 info.end - info.begin);
+      fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", printable(name), to_string(info.dtype),
+                 to_string(info.shape), info.end - info.begin);
     }
   }
   return seal.starts_with("damaged") ? kRefused : kDone;

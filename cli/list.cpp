@@ -2,15 +2,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/config.hpp>
 #include <veloxquant/core/cpu.hpp>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
 
 #include "command.hpp"
+#include "json_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -26,21 +29,36 @@ struct Row {
   MethodInfo info;
   std::vector<std::string> codes;        // one for each width, or the reason why there is none
   std::vector<double> bits_per_element;  // 0 where there is none
+  std::vector<std::string> attention;    // how it reads them
 };
 
 Row describe(const std::string& name, int head_dim) {
-  Row row{name, QuantizerRegistry::info(name), {}, {}};
+  Row row{name, QuantizerRegistry::info(name), {}, {}, {}};
   for (const int bits : row.info.bits) {
     try {
       const auto quantizer = QuantizerFactory::create(name, {.bits = bits, .head_dim = head_dim});
       row.codes.push_back(quantizer->code_spec() != nullptr ? quantizer->code_spec()->name() : "its own");
       row.bits_per_element.push_back(quantizer->bits_per_element());
+      const auto method = as_vector_quantizer(quantizer, Role::keys, head_dim);
+      row.attention.push_back(attention_path({method, method}, 1));
     } catch (const Error& e) {
       row.codes.push_back(e.what());
       row.bits_per_element.push_back(0);
+      row.attention.emplace_back("none");
     }
   }
   return row;
+}
+
+// "packed kernels", or by width where they differ.
+std::string attention_of(const Row& row) {
+  if (row.attention.empty()) return "by the artifacts: see `veloxquant plan --artifacts`";
+  if (std::equal(row.attention.begin() + 1, row.attention.end(), row.attention.begin()))
+    return row.attention[0];
+  std::vector<std::string> widths;
+  for (std::size_t i = 0; i < row.attention.size(); ++i)
+    widths.push_back(fmt::format("{}: {}", row.info.bits[i], row.attention[i]));
+  return fmt::format("{}", fmt::join(widths, ", "));
 }
 
 int list(const ListOptions& options) {
@@ -58,10 +76,11 @@ int list(const ListOptions& options) {
                                  {"bits", row.info.bits},
                                  {"bits_per_element", row.bits_per_element},
                                  {"codes", row.codes},
+                                 {"attention", row.attention},
                                  {"options", row.info.options},
                                  {"needs", row.info.needs}});
     }
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}", json_text(json));
     return kDone;
   }
   fmt::print(
@@ -75,10 +94,11 @@ int list(const ListOptions& options) {
                            ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
                            : fmt::format("{} (not at this head_dim)", row.info.bits[i]));
     }
-    fmt::print("{:16}bits     {}\n", "", fmt::join(widths, ", "));
-    fmt::print("{:16}options  {}\n", "",
+    fmt::print("{:16}bits       {}\n", "", fmt::join(widths, ", "));
+    fmt::print("{:16}attention  {}\n", "", attention_of(row));
+    fmt::print("{:16}options    {}\n", "",
                row.info.options.empty() ? "none" : fmt::format("{}", fmt::join(row.info.options, ", ")));
-    fmt::print("{:16}needs    {}\n", "", row.info.needs);
+    fmt::print("{:16}needs      {}\n", "", row.info.needs);
   }
   fmt::print(
       "\noptions: scale=one|matched|unbiased (default), transform=none|hadamard|haar, group=32|64|128, "

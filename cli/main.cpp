@@ -1,12 +1,16 @@
 // The command: parses, runs one subcommand, and turns failures into messages on stderr and exit codes.
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <new>
 #include <system_error>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/core/version.hpp>
 
 #include "command.hpp"
+#include "core/quote.hpp"
+#include "inputs.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -19,6 +23,12 @@ int exit_code(ErrorKind kind) {
     default:
       return kRefused;
   }
+}
+
+// Output that did not arrive is a failure, also where only the last flush finds out.
+int finished(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  throw std::system_error(errno, std::generic_category(), "cannot write the output");
 }
 
 int run(int argc, char** argv) {
@@ -40,7 +50,7 @@ int run(int argc, char** argv) {
     return app.exit(e) == 0 ? kDone : kUsage;
   }
   for (const auto& [subcommand, body] : commands.entries()) {
-    if (subcommand->parsed()) return body();
+    if (subcommand->parsed()) return finished(body());
   }
   return kUsage;
 }
@@ -53,13 +63,16 @@ int main(int argc, char** argv) {
   try {
     return cli::run(argc, argv);
   } catch (const Error& e) {
-    fmt::print(stderr, "veloxquant: {} error: {}\n", to_string(e.kind()), e.what());
+    fmt::print(stderr, "veloxquant: {} error: {}\n", to_string(e.kind()), printable(e.what()));
     return cli::exit_code(e.kind());
+  } catch (const cli::MissingInput& e) {
+    fmt::print(stderr, "veloxquant: {}\n", e.what());
+    return cli::kRefused;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "veloxquant: out of memory; try fewer or shorter windows\n");
     return cli::kEnvironment;
   } catch (const std::system_error& e) {
-    fmt::print(stderr, "veloxquant: {}\n", e.what());
+    fmt::print(stderr, "veloxquant: {}\n", printable(e.what()));
     return cli::kEnvironment;
   } catch (const std::exception& e) {
     fmt::print(stderr, "veloxquant: internal error: {}; please report it\n", e.what());

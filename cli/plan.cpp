@@ -1,158 +1,238 @@
-// `veloxquant plan`: what a cache of a model would take, and the longest context that fits, before anything
-// runs.
+// `veloxquant plan`: what the caches of a model would hold, and the longest context that fits, before
+// anything runs.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/sharded_safetensors.hpp>
 #include <veloxquant/models/model_config.hpp>
 
+#include "artifacts.hpp"
+#include "benchmark_methods.hpp"
 #include "command.hpp"
+#include "inputs.hpp"
+#include "json_text.hpp"
 #include "size_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
 
+constexpr std::int64_t kLongestContext = std::int64_t{1} << 40;
+
 struct PlanOptions {
-  std::string model, method = "turboquant_mse", memory, format = "table";
+  std::string model, method = "turboquant_mse", artifacts, memory, format = "table";
   int bits = 0, value_bits = 0, batch = 1;
   std::int64_t context = 0, sinks = 0, recent = 0;
 };
 
-// Bytes of one layer's cache, as functions of the context.
 struct LayerPlan {
-  std::string keys, values;
+  std::string keys, values, attention;
   double bits_per_element = 0;
-  std::uint64_t bytes_per_token = 0;        // codes and scales, all heads, one row of the batch
-  std::uint64_t exact_bytes_per_token = 0;  // of a token kept exact (f32)
+  std::uint64_t bytes_per_token = 0;  // codes and scales, all heads, one row of the batch
+  std::size_t alike = 0;              // the first layer that has the same methods
+
+  bool operator==(const LayerPlan&) const = default;
 };
 
-LayerPlan plan_layer(const KVCacheConfig& config, int layer, const LayerMethods& methods) {
-  LayerPlan plan;
-  plan.keys = config.method(layer, Role::keys).to_string();
-  plan.values = config.method(layer, Role::values).to_string();
-  const auto heads = static_cast<std::uint64_t>(config.options().kv_heads);
-  plan.bytes_per_token = methods.token_bytes(config.options().kv_heads);
-  plan.exact_bytes_per_token = heads * 2 * 4 * static_cast<std::uint64_t>(config.options().head_dim);
-  plan.bits_per_element = (methods.keys->bits_per_element() + methods.values->bits_per_element()) / 2;
-  return plan;
-}
-
-// Pages are whole, 64 tokens each, and hold every token but the sinks: those of the recent window are held
-// exact beside their codes. Exact tokens have their room from the beginning.
-std::uint64_t cache_bytes(const std::vector<LayerPlan>& layers, const PlanOptions& o, std::int64_t context) {
-  const auto pages = static_cast<std::uint64_t>((std::max<std::int64_t>(0, context - o.sinks) + 63) / 64);
-  const auto exact = static_cast<std::uint64_t>(o.sinks + o.recent);
-  std::uint64_t bytes = 0;
-  for (const LayerPlan& layer : layers)
-    bytes += pages * 64 * layer.bytes_per_token + exact * layer.exact_bytes_per_token;
-  return bytes * static_cast<std::uint64_t>(o.batch);
-}
-
-std::int64_t longest_context(const std::vector<LayerPlan>& layers, const PlanOptions& o,
-                             std::uint64_t budget) {
-  std::int64_t low = 0, high = std::int64_t{1} << 40;
-  while (low < high) {
-    const std::int64_t middle = (low + high + 1) / 2;
-    if (cache_bytes(layers, o, middle) <= budget)
-      low = middle;
-    else
-      high = middle - 1;
-  }
-  return low;
-}
-
-MethodSpec with_bits(const std::string& text, int bits) {
-  MethodSpec spec = MethodSpec::parse(text);
-  if (bits != 0) spec.options.bits = bits;
-  return spec;
-}
-
-int plan(const PlanOptions& o) {
-  const ModelConfig model = ModelConfig::load(o.model);
-  KVCacheOptions options = cache_options(model);
-  options.batch = o.batch;
-  options.keys = with_bits(o.method, o.bits);
-  options.values = with_bits(o.method, o.value_bits != 0 ? o.value_bits : o.bits);
-  options.sinks = o.sinks;
-  options.recent = o.recent;
-  const KVCacheConfig config(options);
-  const auto methods = make_layer_methods(config);
-  std::vector<LayerPlan> layers;
-  for (int i = 0; i < model.layers; ++i)
-    layers.push_back(plan_layer(config, i, methods[static_cast<std::size_t>(i)]));
-
-  std::uint64_t weights = 0;
-  bool has_weights = true;
-  try {
-    const auto shards = ShardedSafetensors::open(o.model);
-    for (const std::string& name : shards.names()) weights += shards.info(name).end - shards.info(name).begin;
-  } catch (const ModelError&) {
-    has_weights = false;  // a plan needs the shapes only
-  }
-  std::uint64_t per_token = 0;
-  for (const LayerPlan& layer : layers) per_token += layer.bytes_per_token;
-  const std::uint64_t fp16_per_token = static_cast<std::uint64_t>(model.layers) *
-                                       static_cast<std::uint64_t>(model.kv_heads * model.head_dim) * 4;
-  const std::int64_t context = o.context != 0 ? o.context : model.max_position;
-  const std::uint64_t budget = o.memory.empty() ? 0 : parse_size(o.memory);
-
-  if (o.format == "json") {
-    nlohmann::ordered_json json = {
-        {"schema", "veloxquant.plan/1"},
-        {"model", o.model},
-        {"layers", nlohmann::ordered_json::array()},
-        {"batch", o.batch},
-        {"bytes_per_token", per_token},
-        {"fp16_bytes_per_token", fp16_per_token},
-        {"context", context},
-        {"cache_bytes", cache_bytes(layers, o, context)},
-        {"weight_bytes", has_weights ? nlohmann::ordered_json(weights) : nlohmann::ordered_json(nullptr)}};
-    for (const LayerPlan& layer : layers) {
-      json["layers"].push_back({{"keys", layer.keys},
-                                {"values", layer.values},
-                                {"bits_per_element", layer.bits_per_element},
-                                {"bytes_per_token", layer.bytes_per_token}});
+class Plan {
+ public:
+  Plan(const KVCacheConfig& config, std::vector<LayerMethods> methods)
+      : config_(config), methods_(std::move(methods)) {
+    const int heads = config.options().kv_heads;
+    for (std::size_t i = 0; i < methods_.size(); ++i) {
+      const auto same = [&](const LayerMethods& m) {
+        return m.keys == methods_[i].keys && m.values == methods_[i].values;
+      };
+      const auto first =
+          static_cast<std::size_t>(std::find_if(methods_.begin(), methods_.end(), same) - methods_.begin());
+      if (first < i) {
+        layers_.push_back(layers_[first]);
+        continue;
+      }
+      const LayerMethods& m = methods_[i];
+      layers_.push_back({.keys = config.method(static_cast<int>(i), Role::keys).to_string(),
+                         .values = config.method(static_cast<int>(i), Role::values).to_string(),
+                         .attention = attention_path(m, heads),
+                         .bits_per_element = (m.keys->bits_per_element() + m.values->bits_per_element()) / 2,
+                         .bytes_per_token = m.token_bytes(heads),
+                         .alike = i});
     }
-    json["memory"] = budget == 0 ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(budget);
-    json["longest_context"] = budget == 0 ? nlohmann::ordered_json(nullptr)
-                                          : nlohmann::ordered_json(longest_context(layers, o, budget));
-    fmt::print("{}\n", json.dump(2));
-    return kDone;
   }
-  fmt::print("{} with {} layers, {} KV heads of {}\n\n", to_string(model.family), model.layers,
-             model.kv_heads, model.head_dim);
-  fmt::print("layer     keys                      values                    bits/element  bytes/token\n");
+
+  const std::vector<LayerPlan>& layers() const { return layers_; }
+  std::uint64_t bytes_per_token() const {
+    std::uint64_t bytes = 0;
+    for (const LayerPlan& layer : layers_) bytes += layer.bytes_per_token;
+    return bytes;
+  }
+
+  // What the caches of all layers hold; kUncountable above kLargestSize.
+  static constexpr std::uint64_t kUncountable = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t cache_bytes(std::int64_t context) const {
+    const KVCacheOptions& o = config_.options();
+    const double exact = 8.0 * o.kv_heads * o.head_dim * static_cast<double>(methods_.size()) *
+                         static_cast<double>(o.sinks + o.recent);
+    const double coded = static_cast<double>(bytes_per_token()) * static_cast<double>(context);
+    if ((exact + coded) * o.batch > kLargestSize) return kUncountable;
+    std::vector<std::uint64_t> bytes;
+    std::uint64_t all = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      bytes.push_back(layers_[i].alike < i ? bytes[layers_[i].alike]
+                                           : PackedKVCache::nbytes_of(config_, methods_[i], context));
+      all += bytes.back();
+    }
+    return all;
+  }
+
+  std::int64_t longest_context(std::uint64_t budget) const {
+    std::int64_t low = 0, high = kLongestContext;
+    while (low < high) {
+      const std::int64_t middle = (low + high + 1) / 2;
+      if (cache_bytes(middle) <= budget)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    return low;
+  }
+
+ private:
+  const KVCacheConfig& config_;
+  std::vector<LayerMethods> methods_;
+  std::vector<LayerPlan> layers_;
+};
+
+MethodDefaults method_defaults(const PlanOptions& o) {
+  MethodDefaults defaults;
+  if (o.bits != 0) defaults.bits = o.bits;
+  if (o.value_bits != 0) defaults.value_bits = o.value_bits;
+  return defaults;
+}
+
+// Nothing when the folder has none: a plan needs the shapes only.
+std::optional<std::uint64_t> weight_bytes(const std::string& model) {
+  try {
+    const auto shards = ShardedSafetensors::open(model);
+    std::uint64_t bytes = 0;
+    for (const std::string& name : shards.names()) bytes += shards.info(name).end - shards.info(name).begin;
+    return bytes;
+  } catch (const ModelError&) {
+    return std::nullopt;
+  }
+}
+
+struct Figures {
+  std::int64_t context = 0;
+  std::uint64_t bytes_per_token = 0, fp16_bytes_per_token = 0, cache_bytes = 0, budget = 0;
+  std::optional<std::uint64_t> weights;
+};
+
+template <class T>
+nlohmann::ordered_json or_null(bool known, const T& value) {
+  return known ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+}
+
+void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
+  nlohmann::ordered_json json = {{"schema", "veloxquant.plan/1"},
+                                 {"model", o.model},
+                                 {"layers", nlohmann::ordered_json::array()},
+                                 {"batch", o.batch},
+                                 {"bytes_per_token", f.bytes_per_token},
+                                 {"fp16_bytes_per_token", f.fp16_bytes_per_token},
+                                 {"context", f.context},
+                                 {"cache_bytes", f.cache_bytes},
+                                 {"weight_bytes", or_null(f.weights.has_value(), f.weights.value_or(0))}};
+  for (const LayerPlan& layer : plan.layers()) {
+    json["layers"].push_back({{"keys", layer.keys},
+                              {"values", layer.values},
+                              {"bits_per_element", layer.bits_per_element},
+                              {"bytes_per_token", layer.bytes_per_token},
+                              {"attention", layer.attention}});
+  }
+  json["memory"] = or_null(f.budget != 0, f.budget);
+  json["longest_context"] = or_null(f.budget != 0, plan.longest_context(f.budget));
+  fmt::print("{}", json_text(json));
+}
+
+void print_layers(const std::vector<LayerPlan>& layers) {
+  fmt::print(
+      "layer     keys                      values                    bits/element  bytes/token  attention\n");
   for (std::size_t i = 0; i < layers.size();) {
     std::size_t end = i + 1;  // layers that are alike share a line
     while (end < layers.size() && layers[end].keys == layers[i].keys &&
-           layers[end].values == layers[i].values)
+           layers[end].values == layers[i].values &&
+           layers[end].bytes_per_token == layers[i].bytes_per_token &&
+           layers[end].attention == layers[i].attention)
       ++end;
     const std::string range = end - i == 1 ? fmt::format("{}", i) : fmt::format("{} to {}", i, end - 1);
-    fmt::print("{:10}{:26}{:26}{:>12.4g}{:>13}\n", range, layers[i].keys, layers[i].values,
-               layers[i].bits_per_element, layers[i].bytes_per_token);
+    fmt::print("{:10}{:26}{:26}{:>12.4g}{:>13}  {}\n", range, layers[i].keys, layers[i].values,
+               layers[i].bits_per_element, layers[i].bytes_per_token, layers[i].attention);
     i = end;
   }
-  fmt::print("\nall layers          {} bytes a token ({:.2f} times less than fp16, {})\n", per_token,
-             static_cast<double>(fp16_per_token) / static_cast<double>(per_token), fp16_per_token);
-  fmt::print("context of {:<9}{} of cache{}\n", context,
-             format_size(static_cast<double>(cache_bytes(layers, o, context))),
+}
+
+void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan, const Figures& f) {
+  fmt::print("{} with {} layers, {} KV heads of {}\n\n", to_string(model.family), model.layers,
+             model.kv_heads, model.head_dim);
+  print_layers(plan.layers());
+  fmt::print("\nall layers          {} bytes a token", f.bytes_per_token);
+  if (f.bytes_per_token > 0) {
+    fmt::print(" ({:.2f} times less than fp16, {})",
+               static_cast<double>(f.fp16_bytes_per_token) / static_cast<double>(f.bytes_per_token),
+               f.fp16_bytes_per_token);
+  }
+  fmt::print("\ncontext of {:<9}{} of cache{}\n", f.context, format_size(static_cast<double>(f.cache_bytes)),
              o.batch > 1 ? fmt::format(" for a batch of {}", o.batch) : "");
-  if (has_weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(weights)));
-  if (budget != 0) {
+  if (f.weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(*f.weights)));
+  if (f.budget != 0) {
     fmt::print("in {:<17}a context of {} tokens fits when the cache has it alone", o.memory,
-               longest_context(layers, o, budget));
-    if (has_weights && weights < budget)
-      fmt::print(", {} beside the weights", longest_context(layers, o, budget - weights));
+               plan.longest_context(f.budget));
+    if (f.weights && *f.weights < f.budget)
+      fmt::print(", {} beside the weights", plan.longest_context(f.budget - *f.weights));
     fmt::print("\n");
   }
-  if (context > model.max_position)
+  if (f.context > model.max_position)
     fmt::print("note: the model was trained for {} tokens\n", model.max_position);
+}
+
+int plan(const PlanOptions& o) {
+  const ModelConfig model = ModelConfig::load(existing(o.model, "--model"));
+  const std::vector<BenchmarkMethod> asked = asked_methods({o.method}, method_defaults(o));
+  if (!o.artifacts.empty()) require_calibrated(asked);
+  KVCacheOptions options = cache_options(model);
+  options.batch = o.batch;
+  options.keys = asked[0].keys;
+  options.values = asked[0].values;
+  options.sinks = o.sinks;
+  options.recent = o.recent;
+  const KVCacheConfig config(options);
+  const Plan plan(config, make_layer_methods(config, read_artifacts(o.artifacts)));
+  Figures f;
+  f.weights = weight_bytes(o.model);
+  f.bytes_per_token = plan.bytes_per_token();
+  f.fp16_bytes_per_token = 4 * static_cast<std::uint64_t>(model.layers) *
+                           static_cast<std::uint64_t>(model.kv_heads) *
+                           static_cast<std::uint64_t>(model.head_dim);
+  f.context = o.context != 0 ? o.context : model.max_position;
+  f.cache_bytes = plan.cache_bytes(f.context);
+  if (f.cache_bytes == Plan::kUncountable) {
+    throw ConfigError(
+        "plan", fmt::format("a context of {} for a batch of {} takes more than 2^60 bytes; ask for less",
+                            f.context, o.batch));
+  }
+  f.budget = o.memory.empty() ? 0 : parse_size(o.memory);
+  if (o.format == "json")
+    print_plan_json(o, plan, f);
+  else
+    print_plan(o, model, plan, f);
   return kDone;
 }
 
@@ -164,12 +244,18 @@ void add_plan(Commands& commands) {
       commands.add("plan", "Bytes per token and the longest context that fits, before anything runs",
                    [o] { return plan(*o); });
   sub->add_option("--model", o->model, "model folder (config.json; weights are not read)")->required();
-  sub->add_option("--method", o->method, "name[:bits][:option=value], see `veloxquant list`")
+  sub->add_option("--method", o->method,
+                  "name[:bits][:option=value], keys/values may differ: A/B; see `veloxquant list`")
       ->capture_default_str();
-  sub->add_option("--bits", o->bits, "width of keys and values (default: the method's)");
-  sub->add_option("--value-bits", o->value_bits, "width of values (default: as keys)");
+  sub->add_option("--bits", o->bits,
+                  "width of a method written without one (default: the method's own, else 4)")
+      ->check(CLI::Range(1, 32));
+  sub->add_option("--value-bits", o->value_bits, "width of the values (default: as keys)")
+      ->check(CLI::Range(1, 32));
+  sub->add_option("--artifacts", o->artifacts,
+                  "what precompute wrote, for calibrated methods: its folder or a file of it");
   sub->add_option("--context", o->context, "tokens (default: what the model was trained for)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(std::int64_t{1}, kLongestContext));
   sub->add_option("--memory", o->memory, "memory to fill, for example 8G");
   sub->add_option("--batch", o->batch, "rows of the batch")
       ->check(CLI::PositiveNumber)

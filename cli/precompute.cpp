@@ -12,13 +12,11 @@
 #include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "command.hpp"
-#include "paths.hpp"
+#include "inputs.hpp"
 #include "progress.hpp"
 
 namespace veloxquant::cli {
 namespace {
-
-constexpr std::uint64_t kLongestText = std::uint64_t{1} << 30;
 
 struct PrecomputeFlags {
   std::string method, model, output, text, frame = "64", metric = "output", sensitivity = "measured",
@@ -43,14 +41,14 @@ int precompute(const PrecomputeFlags& f) {
   Progress progress(Progress::style_of_stderr(f.quiet));
   const std::int64_t frame = frame_of(f.frame);
   Decoder decoder = Decoder::load(
-      f.model, {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
-                .threads = f.threads});
-  const std::filesystem::path file = f.text.empty() ? default_text() : std::filesystem::path(f.text);
-  const std::string text = read_file(file, kLongestText);
+      existing(f.model, "--model"),
+      {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
+       .threads = f.threads});
+  const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
   PrecomputeRequest request{
-      .windows =
-          cut_windows(tokenizer.encode(text), decoder.config().bos, f.sequence_length, 0, f.num_samples),
+      .windows = cut_windows(tokenizer.encode(text.bytes), decoder.config().bos, f.sequence_length, 0,
+                             f.num_samples),
       .frame = frame,
       .metric = key_metric_from(f.metric),
       .sensitivity = sensitivity_from(f.sensitivity),
@@ -68,16 +66,22 @@ int precompute(const PrecomputeFlags& f) {
   std::error_code failed;
   std::filesystem::create_directories(f.output, failed);
   if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
+  const std::filesystem::path to = artifact_file(f.output, f.method);
+  require_writable(to);
 
   ArtifactStore store = precompute_spectral(decoder, request);
-  store.set_fact("text", file.filename().string());
-  store.set_fact("text_xxh3", text_hash(text));
+  // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
+  const std::int64_t text_end =
+      std::ssize(request.windows) * f.sequence_length - (decoder.config().bos ? 1 : 0);
+  store.set_fact("text", text.file.filename().string());
+  store.set_fact("text_xxh3", text_hash(text.bytes));
+  store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
-  const std::filesystem::path to = artifact_file(f.output, f.method);
   store.save(to);
   progress.clear();
   fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
              f.sequence_length);
+  fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
   if (request.sensitivity != Sensitivity::measured) return kDone;
   fmt::print("forecast of KL (nats per token):\n");
   for (const auto& [bits, kl] : spectral_forecast(store)) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);

@@ -9,10 +9,17 @@ std::string row_name(const MethodResult& result) {
 }
 
 std::string asked_bits(const MethodSpec& spec) {
-  constexpr const char* kBudget = "target_bits";
-  if (!QuantizerRegistry::info(spec.method).takes(kBudget)) return std::to_string(spec.options.bits);
-  const auto found = spec.options.extra.find(kBudget);
+  if (!QuantizerRegistry::info(spec.method).takes_budget()) return std::to_string(spec.options.bits);
+  const auto found = spec.options.extra.find(kBudgetOption);
   return found == spec.options.extra.end() ? "own" : found->second;
+}
+
+std::optional<double> median(const std::optional<Spread>& spread) {
+  return spread ? std::optional(spread->median) : std::nullopt;
+}
+
+std::optional<std::uint64_t> peak_bytes(const MethodResult& result) {
+  return result.memory ? std::optional(result.memory->peak_bytes) : std::nullopt;
 }
 
 std::optional<double> mean_attention_error(const MethodResult& result) {

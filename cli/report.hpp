@@ -25,7 +25,9 @@ std::string row_name(const MethodResult& result);
 // The width that was asked for, or the budget of methods that take one ("2", "1.5"); "own" when it was left
 // to the artifacts.
 std::string asked_bits(const MethodSpec& spec);
-// Over the layers; nothing when it was not measured.
+// Nothing when it was not measured; the attention error is over the layers.
+std::optional<double> median(const std::optional<Spread>& spread);
+std::optional<std::uint64_t> peak_bytes(const MethodResult& result);
 std::optional<double> mean_attention_error(const MethodResult& result);
 
 // All end in a newline.

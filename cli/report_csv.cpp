@@ -6,14 +6,6 @@
 namespace veloxquant::cli {
 namespace {
 
-std::optional<double> median(const std::optional<Spread>& spread) {
-  return spread ? std::optional(spread->median) : std::nullopt;
-}
-
-std::optional<std::uint64_t> peak(const MethodResult& r) {
-  return r.memory ? std::optional(r.memory->peak_bytes) : std::nullopt;
-}
-
 std::string quoted_csv(const std::string& text) {
   if (text.find_first_of(",\"\n") == std::string::npos) return text;
   std::string result = "\"";
@@ -38,7 +30,7 @@ const CsvColumn kCsvColumns[] = {
     {"value_bits", [](const MethodResult& r) { return asked_bits(r.method.values); }},
     {"bits_per_element", [](const MethodResult& r) { return plain(r.bits_per_element); }},
     {"resident_bytes", [](const MethodResult& r) { return plain(r.resident_bytes); }},
-    {"peak_bytes", [](const MethodResult& r) { return plain(peak(r)); }},
+    {"peak_bytes", [](const MethodResult& r) { return plain(peak_bytes(r)); }},
     {"perplexity", [](const MethodResult& r) { return plain(r.perplexity); }},
     {"kl", [](const MethodResult& r) { return plain(r.kl); }},
     {"kl_stderr", [](const MethodResult& r) { return plain(r.kl_stderr); }},
@@ -52,6 +44,8 @@ const CsvColumn kCsvColumns[] = {
     {"filled_bytes", [](const MethodResult& r) { return plain(r.filled_bytes); }},
     {"method_bytes", [](const MethodResult& r) { return fmt::format("{}", r.method_bytes); }},
     {"arithmetic", [](const MethodResult& r) { return r.arithmetic; }},
+    {"forecast_kl", [](const MethodResult& r) { return plain(r.forecast_kl); }},
+    {"attention", [](const MethodResult& r) { return r.attention; }},
 };
 // clang-format on
 

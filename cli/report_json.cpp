@@ -1,6 +1,8 @@
 // The report as JSON. A figure that was not measured is null.
 #include "report.hpp"
 
+#include "json_text.hpp"
+
 namespace veloxquant::cli {
 namespace {
 
@@ -11,7 +13,6 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
 
-Json median(const std::optional<Spread>& spread) { return spread ? Json(spread->median) : Json(); }
 Json ends(const std::optional<Spread>& spread) { return spread ? Json{spread->min, spread->max} : Json(); }
 
 // Keys and values that are coded alike are one name and one width.
@@ -49,22 +50,23 @@ Json result_json(const MethodResult& r, const BenchmarkReport& report) {
   json["resident_bytes"] = or_null(r.resident_bytes);
   json["filled_bytes"] = or_null(r.filled_bytes);
   json["resident_measured"] = r.memory ? Json(r.memory->resident_measured) : Json();
-  json["peak_bytes"] = r.memory ? Json(r.memory->peak_bytes) : Json();
+  json["peak_bytes"] = or_null(peak_bytes(r));
   json["perplexity"] = or_null(r.perplexity);
   json["kl"] = or_null(r.kl);
   json["kl_stderr"] = or_null(r.kl_stderr);
   json["same_top1"] = or_null(r.same_top1);
   json["recall"] = or_null(r.recall);
   json["attention_error"] = r.attention_error.empty() ? Json() : Json(r.attention_error);
-  json["prefill_tokens_per_s"] = median(r.prefill_tokens_per_s);
-  json["decode_tokens_per_s"] = median(r.decode_tokens_per_s);
-  json["encode_us_per_token"] = median(r.encode_us_per_token);
+  json["prefill_tokens_per_s"] = or_null(median(r.prefill_tokens_per_s));
+  json["decode_tokens_per_s"] = or_null(median(r.decode_tokens_per_s));
+  json["encode_us_per_token"] = or_null(median(r.encode_us_per_token));
   json["arithmetic"] = r.arithmetic;
+  json["attention"] = r.attention;
   json["spread"] = {{"prefill_tokens_per_s", ends(r.prefill_tokens_per_s)},
                     {"decode_tokens_per_s", ends(r.decode_tokens_per_s)},
                     {"encode_us_per_token", ends(r.encode_us_per_token)}};
   json["recall_asked"] = r.recall_asked;
-  json["forecast_kl"] = nullptr;
+  json["forecast_kl"] = or_null(r.forecast_kl);
   json["method_bytes"] = r.method_bytes;
   json["unquantized"] = unquantized(report);
   return json;
@@ -81,8 +83,7 @@ std::string report_json(const BenchmarkReport& report) {
   for (const auto& [method, reason] : report.left_out) {
     json["left_out"].push_back({{"method", method}, {"reason", reason}});
   }
-  // Names of files may hold bytes that are no UTF-8.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json);
 }
 
 }  // namespace veloxquant::cli

@@ -13,16 +13,8 @@ using Row = std::vector<std::string>;
 
 const char* const kMissing = "-";
 
-std::optional<double> median(const std::optional<Spread>& spread) {
-  return spread ? std::optional(spread->median) : std::nullopt;
-}
-
 std::optional<double> megabytes(std::optional<std::uint64_t> bytes) {
   return bytes ? std::optional(static_cast<double>(*bytes) / 1e6) : std::nullopt;
-}
-
-std::optional<std::uint64_t> peak(const MethodResult& r) {
-  return r.memory ? std::optional(r.memory->peak_bytes) : std::nullopt;
 }
 
 std::string fixed(std::optional<double> value, int digits) {
@@ -72,7 +64,7 @@ const Column kColumns[] = {
     {"bits", "bits per element", [](const MethodResult& r) { return fixed(r.bits_per_element, 3); }},
     {"cache MB", "cache MB", [](const MethodResult& r) { return fixed(megabytes(r.resident_bytes), 2); }},
     {kFilled, kFilled, [](const MethodResult& r) { return fixed(megabytes(r.filled_bytes), 1); }},
-    {"peak MB", "peak MB", [](const MethodResult& r) { return fixed(megabytes(peak(r)), 1); }},
+    {"peak MB", "peak MB", [](const MethodResult& r) { return fixed(megabytes(peak_bytes(r)), 1); }},
     {"perplexity", "perplexity", [](const MethodResult& r) { return fixed(r.perplexity, 4); }},
     {"KL", "KL (nats/token)", divergence},
     {"top-1 %", "same top-1 %", [](const MethodResult& r) { return percent(r.same_top1); }},
@@ -186,6 +178,24 @@ int questions(const BenchmarkReport& report) {
   return report.results.empty() ? 0 : report.results.front().recall_asked;
 }
 
+// How each row's codes are read, rows that are read alike together.
+std::string attention_paths(const BenchmarkReport& report) {
+  std::vector<std::pair<std::string, std::string>> paths;  // path, rows
+  for (const MethodResult& result : report.results) {
+    const auto same =
+        std::find_if(paths.begin(), paths.end(), [&](const auto& p) { return p.first == result.attention; });
+    if (same == paths.end())
+      paths.emplace_back(result.attention, row_name(result));
+    else
+      same->second += ", " + row_name(result);
+  }
+  if (paths.size() == 1) return paths[0].first;
+  std::string text;
+  for (const auto& [path, rows] : paths)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", rows, path);
+  return text;
+}
+
 // What follows the table, as (title, text).
 std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport& report) {
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
@@ -200,6 +210,7 @@ std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport
   if (const int asked = questions(report); asked > 0) {
     notes.emplace_back("Recall", fmt::format("share of {} questions", asked));
   }
+  notes.emplace_back("Attention", attention_paths(report));
   notes.emplace_back(
       "How to read",
       "bits are per element of K and V, from the bytes held; MB are millions of bytes; KL is in nats per "

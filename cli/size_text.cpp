@@ -7,6 +7,8 @@
 #include <cmath>
 #include <veloxquant/core/error.hpp>
 
+#include "core/quote.hpp"
+
 namespace veloxquant::cli {
 
 std::uint64_t parse_size(const std::string& text) {
@@ -22,12 +24,14 @@ std::uint64_t parse_size(const std::string& text) {
     unit.resize(unit.size() - 1);
   static constexpr std::string_view kUnits = "KMGT";
   const std::size_t power = unit.empty() ? 0 : unit.size() == 1 ? kUnits.find(unit[0]) + 1 : 0;
-  if (error != std::errc() || !(value > 0) || !std::isfinite(value) || (!unit.empty() && power == 0) ||
-      value > 1e15) {
+  const double bytes = value * std::pow(1024.0, static_cast<double>(power));
+  if (error != std::errc() || !(bytes >= 1) || !(bytes <= kLargestSize) || (!unit.empty() && power == 0)) {
     throw ConfigError("size",
-                      fmt::format("'{}' is no size; write a number with K, M, G or T, for example 8G", text));
+                      fmt::format("{} is no size from 1 byte to 2^60; write a number with K, M, G or T, for "
+                                  "example 8G",
+                                  quote(text)));
   }
-  return static_cast<std::uint64_t>(value * std::pow(1024.0, static_cast<double>(power)));
+  return static_cast<std::uint64_t>(bytes);
 }
 
 std::string format_size(double bytes) {

@@ -6,7 +6,11 @@
 
 namespace veloxquant::cli {
 
-// Throws ConfigError for anything that is not a positive number with an optional K, M, G or T.
+// More bytes than any machine has, and few enough to add.
+inline constexpr double kLargestSize = 0x1p60;
+
+// Throws ConfigError for anything that is not a number with an optional K, M, G or T, of 1 byte to
+// kLargestSize.
 std::uint64_t parse_size(const std::string& text);
 std::string format_size(double bytes);
 

@@ -7,6 +7,7 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/benchmark.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
+#include <veloxquant/eval/precompute.hpp>
 
 #include "eval/attention_probe.hpp"
 #include "eval/method_run.hpp"
@@ -259,7 +260,11 @@ class Benchmark {
       outcome.results.push_back(runs_[i].result());
       outcome.results.back().baseline = i >= request_.asked.size();
     }
-    for (MethodResult& result : outcome.results) result.arithmetic = to_string(decoder_.arithmetic());
+    for (MethodResult& result : outcome.results) {
+      result.arithmetic = to_string(decoder_.arithmetic());
+      if (request_.artifacts)
+        result.forecast_kl = spectral_forecast(*request_.artifacts, result.method.keys, result.method.values);
+    }
     return outcome;
   }
 

@@ -104,6 +104,8 @@ MethodResult MethodRun::result() const {
   for (const LayerMethods& layer : layers_) distinct.insert({layer.keys.get(), layer.values.get()});
   for (const VectorQuantizer* quantizer : distinct) result.method_bytes += quantizer->method_bytes();
 
+  result.attention = attention_path(layers_.front(), config_->options().kv_heads);
+
   if (predictions_ > 0) {
     const auto count = static_cast<double>(predictions_);
     result.perplexity = std::exp(nll_ / count);

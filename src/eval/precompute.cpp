@@ -129,7 +129,7 @@ class SpectralPrecompute {
       predicted.push_back(own.predicted_kl);
     }
     const std::size_t windows = std::min(request_.sensitivity_windows, request_.windows.size());
-    const std::int64_t frame = request_.frame > 0 ? request_.frame : std::int64_t{1} << 40;
+    const std::int64_t frame = request_.frame > 0 ? request_.frame : kEndlessFrame;
     const std::vector<double> measured =
         measure_probes(decoder_, std::span(request_.windows).first(windows), probes, frame, request_.sinks,
                        [&](std::size_t i) {
@@ -257,6 +257,20 @@ double spectral_forecast(const ArtifactStore& artifacts, double target_bits) {
              allocation_groups(artifacts, settings),
              {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? kGainBits : 0})
       .predicted_kl;
+}
+
+std::optional<double> spectral_forecast(const ArtifactStore& artifacts, const MethodSpec& keys,
+                                        const MethodSpec& values) {
+  const auto weights = artifacts.facts().find("sensitivity");
+  if (keys.method != kSpectralMethod || values.method != kSpectralMethod ||
+      keys.options.extra != values.options.extra || weights == artifacts.facts().end() ||
+      weights->second != to_string(Sensitivity::measured)) {
+    return std::nullopt;
+  }
+  const auto budget = keys.options.extra.find(kBudgetOption);
+  return spectral_forecast(artifacts, budget == keys.options.extra.end()
+                                          ? read_settings(artifacts).target_bits
+                                          : std::stod(budget->second));
 }
 
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts) {

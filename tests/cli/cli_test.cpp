@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/version.hpp>
 
 namespace {
@@ -36,6 +38,26 @@ Outcome veloxquant(const std::string& arguments, const std::string& environment 
   run.err.assign(std::istreambuf_iterator<char>(stream), {});
   std::filesystem::remove(errors);
   return run;
+}
+
+// The caches of the model as they are after so many tokens.
+std::size_t held(const std::string& keys, const std::string& values, std::int64_t context, int batch,
+                 std::int64_t sinks, std::int64_t recent) {
+  veloxquant::KVCacheOptions o;
+  o.layers = 6;
+  o.kv_heads = 2;
+  o.head_dim = 64;
+  o.batch = batch;
+  o.keys = veloxquant::MethodSpec::parse(keys);
+  o.values = veloxquant::MethodSpec::parse(values);
+  o.sinks = sinks;
+  o.recent = recent;
+  std::size_t bytes = 0;
+  for (const auto& cache : veloxquant::make_caches(std::make_shared<const veloxquant::KVCacheConfig>(o))) {
+    cache->append(veloxquant::Tensor::zeros({batch, 2, context, 64}, veloxquant::DType::f32));
+    bytes += cache->nbytes();
+  }
+  return bytes;
 }
 
 TEST(Command, HelpAndVersion) {
@@ -80,18 +102,76 @@ TEST(Command, PlanCountsBytes) {
   EXPECT_EQ(json["bytes_per_token"], 6 * 2 * 2 * (32 + 2));
   EXPECT_EQ(json["fp16_bytes_per_token"], 6 * 2 * 2 * 128);
   const auto longest = json["longest_context"].get<std::int64_t>();
-  EXPECT_LE(longest * 816, 1 << 20);
-  EXPECT_EQ(longest % 64, 0);
-  EXPECT_GT((longest + 64) * 816, 1 << 20);
+  EXPECT_LE(held("turboquant_mse:4", "turboquant_mse:4", longest, 1, 0, 0), 1u << 20);
+  EXPECT_GT(held("turboquant_mse:4", "turboquant_mse:4", longest + 1, 1, 0, 0), 1u << 20);
 }
 
-// 4 sinks and 100 recent tokens, all exact (f32) from the beginning; tokens 4 to 999 in 16 pages of each
-// head.
-TEST(Command, PlanCountsExactTokensBesideTheirCodes) {
-  const Outcome run = veloxquant(std::string("plan --format json --context 1000 --sinks 4 --recent 100 ") +
-                                 "--method turboquant_mse:4 --model " + kDemo);
-  ASSERT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_EQ(nlohmann::json::parse(run.out)["cache_bytes"], 16 * 64 * 816 + 104 * 6 * 2 * 2 * 64 * 4);
+TEST(Command, PlanSaysWhatCachesWillHold) {
+  const std::string plan = std::string("plan --format json --model ") + kDemo;
+  const auto bytes = [&](const std::string& arguments) {
+    const Outcome run = veloxquant(plan + arguments);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out)["cache_bytes"].get<std::size_t>();
+  };
+  EXPECT_EQ(bytes(" --context 1000 --sinks 4 --recent 100 --method turboquant_mse:4"),
+            held("turboquant_mse:4", "turboquant_mse:4", 1000, 1, 4, 100));
+  EXPECT_EQ(bytes(" --context 65 --batch 3 --method trellis:2/affine:4"),
+            held("trellis:2", "affine:4", 65, 3, 0, 0));
+  EXPECT_EQ(bytes(" --context 3 --sinks 8 --method fp16"), held("fp16", "fp16", 3, 1, 8, 0));
+  EXPECT_EQ(bytes(" --context 64 --method affine --bits 2 --value-bits 8"),
+            held("affine:2", "affine:8", 64, 1, 0, 0));
+}
+
+TEST(Command, PlanRefusesContradictionsAndWhatItCannotCount) {
+  const std::string plan = std::string("plan --model ") + kDemo;
+  EXPECT_EQ(veloxquant(plan + " --method trellis:2 --bits 4").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --method trellis:2/affine:4 --value-bits 3").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --method fp16 --artifacts /tmp").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --method spectral").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --context 9223372036854775807").exit_code, 1);
+  EXPECT_EQ(veloxquant(plan + " --context 1099511627776 --batch 65536").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --memory 999999999999999T").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --memory 0.0001").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --memory 1000T").exit_code, 0);
+}
+
+TEST(Command, SaysHowAttentionReadsAMethod) {
+  EXPECT_THAT(veloxquant("list").out, HasSubstr("attention  packed kernels"));
+  const std::string plan = std::string("plan --method trellis:2 --model ") + kDemo;
+  EXPECT_THAT(veloxquant(plan, "VELOXQUANT_ARITHMETIC=precise ").out,
+              HasSubstr("decoded tiles: keys (trellis 2 bit) have no kernel in precise arithmetic"));
+  EXPECT_THAT(veloxquant("doctor").out, HasSubstr("packed kernels"));
+}
+
+TEST(Command, OutputThatDoesNotArriveIsAFailure) {
+  for (const char* arguments : {"list", "list --format json", "doctor"}) {
+    EXPECT_EQ(veloxquant(std::string(arguments) + " >/dev/full").exit_code, 4) << arguments;
+  }
+}
+
+// A terminal must not obey what is written in a file.
+TEST(Command, InspectPrintsNoControlCharacters) {
+  const std::filesystem::path file =
+      std::filesystem::path(testing::TempDir()) / "caf\xe9 \x1b[31m.safetensors";
+  const std::string header =
+      "{\"__metadata__\":{\"k\\u001b[31m\":\"\\u001b]0;owned\\u0007\\u009b2J\\nfake = line\"}}";
+  const std::uint64_t size = header.size();
+  std::ofstream out(file, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&size), 8) << header;
+  out.close();
+  for (const char* format : {"table", "json"}) {
+    const Outcome run = veloxquant("inspect --format " + std::string(format) + " '" + file.string() + "'");
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.out.find('\x1b'), std::string::npos);
+    EXPECT_EQ(run.out.find("\xc2\x9b"), std::string::npos);
+    EXPECT_EQ(run.out.find("\nfake"), std::string::npos);
+    EXPECT_EQ(run.out.find('\xe9'), std::string::npos);
+  }
+  std::filesystem::resize_file(file, 4);
+  const Outcome damaged = veloxquant("inspect '" + file.string() + "'");
+  EXPECT_EQ(damaged.exit_code, 2);
+  EXPECT_EQ(damaged.err.find('\x1b'), std::string::npos);
+  std::filesystem::remove(file);
 }
 
 TEST(Command, InspectShowsAndRefuses) {
@@ -99,7 +179,7 @@ TEST(Command, InspectShowsAndRefuses) {
   EXPECT_EQ(weights.exit_code, 0);
   EXPECT_THAT(weights.out, HasSubstr("model.embed_tokens.weight"));
   const Outcome missing = veloxquant("inspect /nonexistent/file.safetensors");
-  EXPECT_EQ(missing.exit_code, 4);
+  EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, HasSubstr("/nonexistent/file.safetensors"));
   const Outcome text = veloxquant(std::string("inspect ") + kDemo + "/config.json");
   EXPECT_EQ(text.exit_code, 2);

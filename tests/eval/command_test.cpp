@@ -116,8 +116,49 @@ TEST_F(Command, RefusalsHaveTheirExitCodes) {
   EXPECT_EQ(run("--method trellis:7" + tiny_).code, 2);
   EXPECT_EQ(run("--method fp16 --bits 4" + tiny_).code, 2);
   EXPECT_EQ(run("--method fp16 --recall 1 --seq-len 100").code, 2) << "facts need room";
-  EXPECT_EQ(run("--method fp16 --text /no/such/file").code, 4);
+  EXPECT_EQ(run("--method fp16 --text /no/such/file").code, 2);
+  EXPECT_EQ(run("--method spectral --artifacts /no/such/folder").code, 2);
+  EXPECT_EQ(run("--method fp16 --artifacts '" + folder_.string() + "'").code, 2) << "nothing to calibrate";
   EXPECT_EQ(run("--method fp16 --output /no/such/folder/report.json").code, 4);
+}
+
+TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
+  for (const std::string& output : {folder_.string(), std::string("/proc/report.json")}) {
+    const Outcome outcome = run("--method fp16" + tiny_ + "--output '" + output + "'");
+    EXPECT_EQ(outcome.code, 4) << output;
+    EXPECT_EQ(outcome.err.find("window 1"), std::string::npos) << outcome.err;
+  }
+  EXPECT_TRUE(std::filesystem::is_directory(folder_));
+  const Outcome device = run("--method fp16" + tiny_ + "--output /dev/null");
+  EXPECT_EQ(device.code, 0) << device.err;
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  // What was measured is printed even when the file fails in the end.
+  const Outcome full = run("--method fp16" + tiny_ + "--output /dev/full");
+  EXPECT_EQ(full.code, 4);
+  EXPECT_TRUE(full.out.starts_with("method ")) << full.out;
+}
+
+TEST_F(Command, CalibratesForecastsAndWarnsOfTheSameText) {
+  const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+  const std::string precompute = "'" VELOXQUANT_COMMAND "' precompute --method spectral --model '" + model +
+                                 "' --threads 1 --num-samples 1 --sequence-length 128 --quiet --output '" +
+                                 folder_.string() + "' >'" + (folder_ / "calibrated").string() + "'";
+  ASSERT_EQ(std::system(precompute.c_str()), 0);
+  EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("--skip 127"));
+  const std::string artifacts = "--artifacts '" + folder_.string() + "' --format json ";
+  const Outcome same = run("--method spectral --bits 3" + tiny_ + artifacts);
+  ASSERT_EQ(same.code, 0) << same.err;
+  EXPECT_THAT(same.err, HasSubstr("calibrated on the first 127 tokens of this text"));
+  const auto row = nlohmann::json::parse(same.out)["results"][1];
+  EXPECT_EQ(row["spec"], "spectral:3");
+  EXPECT_GT(row["forecast_kl"], 0);
+  EXPECT_THAT(row["attention"].get<std::string>(), testing::Not(""));
+  const Outcome rest = run("--method spectral:3,fp16 --skip 127" + tiny_ + artifacts);
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(rest.err.find("calibrated on"), std::string::npos);
+  const auto rows = nlohmann::json::parse(rest.out)["results"];
+  EXPECT_TRUE(rows[2]["forecast_kl"].is_null());
+  EXPECT_EQ(rows[2]["method_bytes"], 0);
 }
 
 TEST_F(Command, HelpShowsDefaultsAndHidesTheMeter) {

@@ -40,11 +40,30 @@ TEST(Methods, ValueBitsSetTheValuesApart) {
               ElementsAre("trellis:2/trellis:3", "turboquant_mse:4/turboquant_mse:3"));
 }
 
+TEST(Methods, BitsAreTheBudgetOfMethodsThatHaveOne) {
+  EXPECT_THAT(asked({"spectral", "spectral:1.5"}, {.bits = 2}), ElementsAre("spectral:2", "spectral:1.5"));
+  EXPECT_THAT(asked({"spectral:1.5"}, {.value_bits = 3}), ElementsAre("spectral:1.5/spectral:3"));
+  EXPECT_THROW(asked({"spectral:1.5"}, {.bits = 2}), ConfigError);
+}
+
+TEST(Methods, ContradictionsAreRefused) {
+  EXPECT_THROW(asked({"trellis:2/affine:4"}, {.value_bits = 3}), ConfigError);
+  EXPECT_THAT(asked({"trellis:2/affine"}, {.value_bits = 3}), ElementsAre("trellis:2/affine:3"));
+}
+
+TEST(Methods, ArtifactsAreForCalibratedMethods) {
+  EXPECT_THROW(require_calibrated(asked_methods({"trellis:2", "fp16"}, {})), ConfigError);
+  require_calibrated(asked_methods({"fp16", "spectral:2"}, {}));
+  require_calibrated(asked_methods({"fp16/trellis:2:centre=true"}, {}));
+}
+
 TEST(Methods, ScaleAndSeedGoWhereTheyMeanSomething) {
   EXPECT_THAT(asked({"trellis:2", "trellis:2:scale=matched", "affine:4"}, {.scale = ScaleMode::one}),
               ElementsAre("trellis:2:scale=one", "trellis:2:scale=matched", "affine:4"));
   EXPECT_THAT(asked({"trellis:2", "trellis:2:seed=9"}, {.seed = 5}),
               ElementsAre("trellis:2:seed=5", "trellis:2:seed=9"));
+  EXPECT_THAT(asked({"affine:4", "q4_0:transform=hadamard", "trellis:2:transform=none"}, {.seed = 5}),
+              ElementsAre("affine:4", "q4_0:4:transform=hadamard:seed=5", "trellis:2:transform=none"));
 }
 
 TEST(Methods, NothingAskedForIsIgnored) {

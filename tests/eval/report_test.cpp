@@ -209,7 +209,7 @@ TEST(Report, CsvHasOneLineAMethodAndNothingForNothing) {
   const auto fields = std::count(text[0].begin(), text[0].end(), ',');
   for (const std::string& line : text) EXPECT_EQ(std::count(line.begin(), line.end(), ','), fields);
   EXPECT_TRUE(text[2].starts_with("trellis:2/trellis:3,2,3,2.625,5500000,26200000,9.01,0.0312,"));
-  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,,0,bf16");
+  EXPECT_EQ(text[3], "affine:4,4,4,,,,,,,,,0,,,,,,0,bf16,,");
 }
 
 }  // namespace

@@ -13,13 +13,11 @@
 //                                method's cache of those keys and values against the unquantized attention
 //   prefill speed                `runs` of the passes above, the output matrix not counted
 //   decode speed                 after each of those, `decode_tokens` further tokens, one at a time, the
-//   output
-//                                matrix and the arg-max counted
-//                                with `fill_context` instead on caches that hold so many tokens of normal
-//                                noise, method after method, since such caches are large
+//                                output matrix and the arg-max counted; with `fill_context` instead on caches
+//                                that hold so many tokens of normal noise, method after method, since such
+//                                caches are large
 //   encode cost                  `runs` times: append() of the keys and values of window 0's first piece to
-//   empty
-//                                caches, all layers, divided by its tokens
+//                                empty caches, all layers, divided by its tokens
 //
 // The standard error of KL is over the windows' means; with one window only, over blocks of 256 tokens.
 #pragma once

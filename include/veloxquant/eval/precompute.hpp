@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,5 +61,9 @@ ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& req
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);
 // The same at one budget.
 double spectral_forecast(const ArtifactStore& artifacts, double target_bits);
+// The same for a model with these methods: where both are `spectral` with one budget, and the weights of
+// the artifacts were measured (others are in no unit).
+std::optional<double> spectral_forecast(const ArtifactStore& artifacts, const MethodSpec& keys,
+                                        const MethodSpec& values);
 
 }  // namespace veloxquant

@@ -31,6 +31,7 @@ struct MethodResult {
   bool baseline = false;   // measured for comparison, not asked for
   bool reference = false;  // the unquantized run: KL 0, same_top1 1 and attention error 0 by definition
   std::string arithmetic;  // of the model's matrix products: "fp32" or "bf16"
+  std::string attention;   // how it reads the codes (attention_path)
   std::optional<double> bits_per_element;  // codes and scales over the elements of the coded tokens, K and V
   std::optional<std::uint64_t>
       resident_bytes;  // nbytes() of all layers' caches after a window of seq_len tokens
@@ -41,6 +42,7 @@ struct MethodResult {
 
   std::optional<double> perplexity;
   std::optional<double> kl, kl_stderr;  // nats per token, to the unquantized model
+  std::optional<double> forecast_kl;    // what the calibration predicts, for methods with a forecast
   std::optional<double> same_top1;      // share of positions whose arg-max is the unquantized model's
   std::optional<double> recall;         // share of the questions asked
   int recall_asked = 0;
