@@ -57,7 +57,9 @@ TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
             const double share = test::error_share(*code, *code, rows, 8, sharpness, random);
             EXPECT_LT(share, 0.02) << code->spec().name() << ", " << rows << " rows, queries of size "
                                    << sharpness;
-            if (mixed_keys(code->spec(), AttentionArithmetic::fast).scores != nullptr) EXPECT_GT(share, 1e-7);
+            if (mixed_keys(code->spec(), AttentionArithmetic::fast).scores != nullptr) {
+              EXPECT_GT(share, 1e-7);
+            }
           }
         }
       });
