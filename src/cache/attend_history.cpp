@@ -212,7 +212,8 @@ class Attention {
     const AttendPartial sum = memory.partial(part - tile.coded_begin);
     HistoryRange range = plan_.parts[part].range;
     bool first = true;
-    if (coded && key_kernel_.scores != nullptr && value_kernel_.add != nullptr) {
+    if (coded && key_kernel_.scores != nullptr && value_kernel_.add != nullptr &&
+        tile.rows <= std::min(key_kernel_.most_rows, value_kernel_.most_rows)) {
       const std::int64_t blocks_end = std::min(range.end, blocks_end_of(tile));
       if (range.begin < blocks_end) {
         attend_packed(tile, {range.begin, blocks_end}, query, sum);
@@ -229,9 +230,9 @@ class Attention {
     return cache_.options().sinks + row.packed * kPageTokens;
   }
 
-  // Packed blocks as they are, by as many rows at a time as the kernels take: for 256 rows, too, that is
-  // faster than decoding a block once for all of them (2 to 5 against 6 ns a token and row). `range` begins
-  // with a block.
+  // Packed blocks as they are, by as many rows at a time as the kernels take: with integer kernels that is
+  // faster for 256 rows, too, than decoding a block once for all of them (2 to 5 against 6 ns a token and
+  // row). `range` begins with a block.
   void attend_packed(const AttendTile& tile, HistoryRange range, const AttendQuery& query,
                      const AttendPartial& sum) const {
     const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
