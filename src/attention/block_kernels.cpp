@@ -71,8 +71,9 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
         return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
       return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
-      if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec.bits));
-      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return trellis_values(spec, trellis_add_avx2(spec.bits), TrellisOperands::words);
+      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr, TrellisOperands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_values(spec, avx512 ? affine_add_avx512(spec.bits) : nullptr);

@@ -119,7 +119,8 @@ KeyKernel decoded_keys(const CodeSpec& spec) {
           .spec = spec,
           .prepared_bytes = prepared,
           .tables = std::make_shared<const DecodedTables<KeyKernel>>(
-              DecodedTables<KeyKernel>{decoded_runs(spec, Role::keys), std::move(rows)})};
+              DecodedTables<KeyKernel>{decoded_runs(spec, Role::keys), std::move(rows)}),
+          .most_rows = kRowsBeforeTiles};
 }
 
 ValueKernel decoded_values(const CodeSpec& spec) {
@@ -129,7 +130,8 @@ ValueKernel decoded_values(const CodeSpec& spec) {
           .form = WeightForm::f32,
           .spec = spec,
           .tables = std::make_shared<const DecodedTables<ValueKernel>>(
-              DecodedTables<ValueKernel>{decoded_runs(spec, Role::values), std::move(rows)})};
+              DecodedTables<ValueKernel>{decoded_runs(spec, Role::values), std::move(rows)}),
+          .most_rows = kRowsBeforeTiles};
 }
 
 }  // namespace veloxquant

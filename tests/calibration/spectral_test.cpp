@@ -194,8 +194,9 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
           for (std::int64_t t = 0; t < kTokens; ++t)
             positions[static_cast<std::size_t>(t)] = t + (t >= 150 ? 23 : 0);
           cache.append(k, v, Tensor::copy_of<std::int64_t>(positions, {kTokens}));
-          // One token and a few, fewer and more rows than a kernel takes.
-          for (const std::int64_t fresh : {1, 5}) {
+          // One token and a few, fewer and more rows than a kernel takes; then with a block that holds trimmed tokens.
+          for (const std::int64_t fresh : {1, 5, 2}) {
+            if (fresh == 2) cache.trim(kTokens - 60 - sinks);
             const std::vector<float> rows =
                 testing::correlated_rows(4 * static_cast<std::size_t>(fresh), kDim, 7, 0);
             const Tensor queries = Tensor::copy_of<float>(rows, {1, 4, fresh, kDim});
