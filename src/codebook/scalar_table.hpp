@@ -35,7 +35,7 @@ struct ScalarTable {
     return static_cast<std::uint8_t>(half_count + (level ^ sign_mask(x)));
   }
   // The indices of x[0..count) and, in y, their centroids.
-  void quantize(const float* x, int count, std::uint8_t* index, float* y) const noexcept;
+  void quantize(const float* x, int count, std::uint8_t* index, float* y) const;
 
   int bits = 0;
   std::shared_ptr<const std::vector<float>> centroids;  // 2^bits, ascending

@@ -1,6 +1,10 @@
 #include "quantizers/coded_quantizer.hpp"
 
+#include <algorithm>
 #include <utility>
+
+#include "codebook/vector_scale.hpp"
+#include "transform/head_dim.hpp"
 
 namespace veloxquant {
 
@@ -18,18 +22,24 @@ void CodedQuantizer::encode_rows(const float* rows, std::size_t count, int head,
                                  std::uint8_t* scales) const {
   const auto d = static_cast<std::size_t>(head_dim());
   const float* mean = centre(head);
-  std::vector<float> centred(mean != nullptr ? d : 0), transformed(transform_ ? d : 0);
-  for (std::size_t i = 0; i < count; ++i) {
-    const float* x = rows + i * d;
+  float centred[kMaxHeadDim], transformed[kMaxHeadDim];
+  for (std::size_t here; count > 0; count -= here) {
+    here = mean == nullptr && !transform_ ? count : std::min(count, rows_at_once(head_dim()));
+    const float* x = rows;
     if (mean != nullptr) {
-      for (std::size_t c = 0; c < d; ++c) centred[c] = x[c] - mean[c];
-      x = centred.data();
+      for (std::size_t i = 0; i < here; ++i) {
+        for (std::size_t c = 0; c < d; ++c) centred[i * d + c] = rows[i * d + c] - mean[c];
+      }
+      x = centred;
     }
     if (transform_) {
-      transform_->apply_row(x, transformed.data());
-      x = transformed.data();
+      transform_->apply_rows(x, here, transformed);
+      x = transformed;
     }
-    code_->encode(x, codes + i * code_bytes(head), scales + i * scale_bytes(head));
+    code_->encode_rows(x, here, codes, scales);
+    rows += here * d;
+    codes += here * code_bytes(head);
+    scales += here * scale_bytes(head);
   }
 }
 
