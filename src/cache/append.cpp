@@ -180,7 +180,6 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
 void find_key_places(const CacheState& cache, const NewTokens& input, const CodingItem& item,
                      std::span<TokenPlace> places) {
   const std::int64_t frame = cache.methods.keys->frame();
-  if (frame == 0) return;
   const CacheRow& row = cache.rows[static_cast<std::size_t>(item.row)];
   const std::vector<std::int64_t>& fresh = input.positions[static_cast<std::size_t>(item.row)];
   find_token_places(frame, cache.coded(row.size + item.token), places, [&](std::int64_t coded) {

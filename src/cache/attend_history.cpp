@@ -349,18 +349,13 @@ class Attention {
   void finish(const AttendTile& tile, const TileMemory& memory) const {
     const auto width = static_cast<std::size_t>(head_dim_);
     const bool any_coded = tile.coded_begin < tile.exact_begin, any_exact = tile.exact_begin < tile.end;
-    AttendPartial sum;
-    if (any_coded) {
-      sum = merged(tile, tile.coded_begin, tile.exact_begin, memory);
-      restore_values(tile, sum);
-    }
-    if (any_exact) {
+    // A tile has one or the other: every query sees a token.
+    const AttendPartial sum = any_coded ? merged(tile, tile.coded_begin, tile.exact_begin, memory)
+                                        : merged(tile, tile.exact_begin, tile.end, memory);
+    if (any_coded) restore_values(tile, sum);
+    if (any_coded && any_exact) {
       const AttendPartial exact = merged(tile, tile.exact_begin, tile.end, memory);
-      if (any_coded) {
-        merge_partials(sum, exact, tile.rows, head_dim_);
-      } else {
-        sum = exact;
-      }
+      merge_partials(sum, exact, tile.rows, head_dim_);
     }
     for (int r = 0; r < tile.rows; ++r) {
       const float norm = 1.0f / sum.sum[r];
