@@ -257,7 +257,8 @@ void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
     CacheRow& row = cache.rows[b];
     row.recent_begin = std::max(row.recent_begin, row.size + input.lengths[b] - cache.options().recent);
     publish_pages(row.pages, staged[b]);
-    row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
+    // Without new codes a page that trim() has left in block order stays so.
+    if (!staged[b].targets.empty()) row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
     publish_exact(cache, row, static_cast<int>(b), input);
     row.positions.append(row.size, input.positions[b]);
     row.size += input.lengths[b];

@@ -145,6 +145,20 @@ TEST(Append, RaggedRowsAreAsIfAppendedAlone) {
   }
 }
 
+// A page that trim() has opened is in block order until new codes come.
+TEST(Append, OfNothingLeavesOpenedPagesAsTheyAre) {
+  const Tensor x = random_vectors({1, 2, 65, 64}, 1);
+  PackedKVCache cache = make_cache({.sinks = 1}), short_one = make_cache({.sinks = 1});
+  cache.append(x);
+  cache.trim(1);
+  cache.append_ragged(x, {}, std::vector<std::int64_t>{0});
+  short_one.append(x.slice(2, 0, 64));
+  EXPECT_TRUE(same_floats(cache.state().first, short_one.state().first));
+  cache.append(x.slice(2, 64, 65));
+  short_one.append(x.slice(2, 64, 65));
+  EXPECT_TRUE(same_floats(cache.state().first, short_one.state().first));
+}
+
 TEST(Append, KeepsPositions) {
   PackedKVCache cache = make_cache({.batch = 2});
   const Tensor x = random_vectors({2, 2, 3, 64}, 1);
