@@ -28,20 +28,17 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(Floats()));
 template <int half>
 class HalvingSearch {
  public:
-  explicit HWY_INLINE HalvingSearch(const ScalarTable& table) {
-    HWY_ALIGN float numbers[kLanes] = {};
-    std::copy_n(table.centroids->data() + half, half, numbers);
-    values_ = hn::Load(Floats(), numbers);
-    for (int step = half / 2, i = 0; step > 0; step /= 2, ++i) {
-      for (int level = 0; level < half; level += 2 * step)
-        numbers[level] = table.levels[static_cast<std::size_t>(level + step - 1)];
-      thresholds_[i] = hn::Load(Floats(), numbers);
-    }
+  explicit HWY_INLINE HalvingSearch(const ScalarTable& table)
+      : values_(hn::LoadU(Floats(), table.positive_values.data())) {
+    for (std::size_t i = 0; i < table.halvings.size(); ++i)
+      thresholds_[i] = hn::LoadU(Floats(), table.halvings[i].data());
   }
   HWY_INLINE IntegerVector level(FloatVector magnitude) const {
     const Integers di;
     auto level = hn::Zero(di);
-    for (int step = half / 2, i = 0; step > 0; step /= 2, ++i) {
+    for (int i = 0; i < 3; ++i) {
+      const int step = 4 >> i;
+      if (step >= half) continue;
       const auto threshold = hn::TableLookupLanes(thresholds_[i], hn::IndicesFromVec(Floats(), level));
       const auto beyond = hn::RebindMask(di, hn::Gt(magnitude, threshold));
       level = hn::Or(level, hn::IfThenElseZero(beyond, hn::Set(di, step)));
@@ -54,7 +51,7 @@ class HalvingSearch {
 
  private:
   FloatVector values_;
-  FloatVector thresholds_[4];  // of each step, at the levels found until then
+  FloatVector thresholds_[3];  // ScalarTable::halvings
 };
 
 // The same where a register is too short: by comparing with all thresholds.

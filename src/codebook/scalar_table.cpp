@@ -35,6 +35,17 @@ ScalarTable::ScalarTable(std::vector<double> half, const Density& density)
   distortion = distortion_of(positive, density);
   centroids = std::make_shared<const std::vector<float>>(std::move(all));
   cut_cells();
+  if (half_count <= 8) fill_registers();
+}
+
+void ScalarTable::fill_registers() {
+  for (std::size_t i = 0; i < half_count; ++i) positive_values[i] = (*centroids)[half_count + i];
+  for (std::size_t i = 0; i < halvings.size(); ++i) {
+    const std::size_t step = std::size_t{4} >> i;
+    if (step >= half_count) continue;
+    for (std::size_t level = 0; level < half_count; level += 2 * step)
+      halvings[i][level] = levels[level + step - 1];
+  }
 }
 
 void ScalarTable::cut_cells() {
