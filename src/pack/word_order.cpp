@@ -51,11 +51,10 @@ class WordOrder final : public BlockOrder {
   template <bool ToBlock>
   void move(std::uint8_t* block, int first, int count, std::uint8_t* rows) const noexcept {
     const std::size_t words = code_bytes() / Words::kBytes;
-    for (int t = 0; t < count; ++t, rows += code_bytes()) {
-      for (std::size_t w = 0; w < words; ++w) {
-        move_word<Words::kBytes, ToBlock>(block, Words::place(w, words, static_cast<std::size_t>(first + t)),
-                                          rows, w);
-      }
+    const auto begin = static_cast<std::size_t>(first), end = begin + static_cast<std::size_t>(count);
+    for (std::size_t t = begin; t < end; ++t, rows += code_bytes()) {
+      for (std::size_t w = 0; w < words; ++w)
+        move_word<Words::kBytes, ToBlock>(block, Words::place(w, words, t), rows, w);
     }
   }
 };
