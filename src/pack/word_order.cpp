@@ -50,8 +50,8 @@ class WordOrder final : public BlockOrder {
   template <bool ToBlock>
   void move(std::uint8_t* block, int first, int count, std::uint8_t* rows) const noexcept {
     const std::size_t lines = code_bytes() / (Words::kBytes * Words::kGroups);
-    for (int t = 0; t < count; ++t, rows += code_bytes()) {
-      const auto token = static_cast<std::size_t>(first + t);
+    const auto begin = static_cast<std::size_t>(first), end = begin + static_cast<std::size_t>(count);
+    for (std::size_t token = begin; token < end; ++token, rows += code_bytes()) {
       for (std::size_t g = 0; g < Words::kGroups; ++g) {
         for (std::size_t l = 0; l < lines; ++l)
           move_word<Words::kBytes, ToBlock>(block, Words::place(l, g, token), rows, g * lines + l);

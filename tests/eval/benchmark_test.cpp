@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <veloxquant/attention/arithmetic.hpp>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/benchmark.hpp>
 #include <veloxquant/io/files.hpp>
