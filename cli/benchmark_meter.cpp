@@ -10,6 +10,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <vector>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/benchmark.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
@@ -28,7 +29,7 @@ constexpr std::int64_t kDecodeTokens = 16;
 // A file in memory: unlike a pipe it cannot fill up, nor break when the other side ends early.
 class MemoryFile {
  public:
-  explicit MemoryFile(const std::string& content = {})
+  explicit MemoryFile(const std::vector<std::uint8_t>& content = {})
       : descriptor_(memfd_create("veloxquant-meter", MFD_CLOEXEC)) {
     if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "memfd_create");
     for (std::size_t done = 0; done < content.size();) {
@@ -111,7 +112,7 @@ MeterRequest request_from(const Json& json) {
 int meter() {
   Json json;
   try {
-    json = Json::parse(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+    json = Json::from_cbor(std::string(std::istreambuf_iterator<char>(std::cin), {}));
     request_from(json);
   } catch (const Json::exception& e) {
     fmt::print(stderr, "{} is started by `veloxquant benchmark`: {}\n", kSubcommand, e.what());
@@ -139,7 +140,7 @@ int meter() {
 MemoryFigures measure_memory(const MeterRequest& request) {
   std::string reason;
   try {
-    const MemoryFile in(to_json(request).dump()), out, err;
+    const MemoryFile in(Json::to_cbor(to_json(request))), out, err;
     const int status = run_self(in, out, err);
     if (WIFEXITED(status) && WEXITSTATUS(status) == kDone) {
       const Json json = Json::parse(out.content());

@@ -1,5 +1,6 @@
 // Memory of a method, measured by the command itself in a process of its own (`veloxquant benchmark-meter`,
-// which --help does not list): JSON in on stdin, JSON out on stdout.
+// which --help does not list): the request in on stdin (CBOR, since paths may hold any bytes), JSON out on
+// stdout.
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,7 @@
 #include <veloxquant/core/cpu.hpp>
 
 #include "attention/affine_blocks.hpp"
+#include "attention/decoded_blocks.hpp"
 #include "attention/float_blocks.hpp"
 #include "attention/mixed_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
@@ -27,6 +28,10 @@ KernelLevel kernel_level() {
 
 KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   if (spec.kind <= CodeKind::fp8_e4m3) return float_keys(spec);
+  if (spec.kind == CodeKind::mixed) {
+    KeyKernel kernel = mixed_keys(spec, arithmetic);
+    return kernel.scores != nullptr ? kernel : decoded_keys(spec);
+  }
   if (arithmetic == AttentionArithmetic::precise) return {};
   const KernelLevel level = kernel_level();
   const bool avx512 = level == KernelLevel::avx512;
@@ -44,8 +49,6 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
-    case CodeKind::mixed:
-      return mixed_keys(spec, arithmetic);
     default:
       return {};
   }
@@ -53,6 +56,10 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
 
 ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   if (spec.kind <= CodeKind::fp8_e4m3) return float_values(spec);
+  if (spec.kind == CodeKind::mixed) {
+    ValueKernel kernel = mixed_values(spec, arithmetic);
+    return kernel.add != nullptr ? kernel : decoded_values(spec);
+  }
   if (arithmetic == AttentionArithmetic::precise) return {};
   const KernelLevel level = kernel_level();
   const bool avx512 = level == KernelLevel::avx512;
@@ -64,13 +71,12 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
         return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
       return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
-      if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec.bits));
-      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return trellis_values(spec, trellis_add_avx2(spec.bits), TrellisOperands::words);
+      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr, TrellisOperands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_values(spec, avx512 ? affine_add_avx512(spec.bits) : nullptr);
-    case CodeKind::mixed:
-      return mixed_values(spec, arithmetic);
     default:
       return {};
   }

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -24,6 +25,9 @@
 namespace veloxquant {
 
 inline constexpr int kKernelRows = 8;  // most query rows of a kernel call
+// Most query rows of a block, eight a call, for kernels whose work for a row is no less than that of a matrix
+// product: with more, tiles decoded once for all rows are faster.
+inline constexpr int kRowsBeforeTiles = 32;
 
 // What a kernel needs to know beside the block, made by its finder (tables as its instructions want them).
 // Its type is the kernel's own business.
@@ -46,6 +50,7 @@ struct KeyKernel {
   CodeSpec spec;
   std::size_t prepared_bytes = 0;  // for kKernelRows rows, a multiple of 64
   KernelTables tables;
+  int most_rows = std::numeric_limits<int>::max();  // of a block; with more, callers had better decode tiles
 };
 
 // How a value kernel wants its weights.
@@ -73,6 +78,7 @@ struct ValueKernel {
   std::vector<std::uint16_t> order = {};
   // Floats from a row of sums to the next, a multiple of 16; 0: padded_row(head_dim).
   std::size_t stride = 0;
+  int most_rows = std::numeric_limits<int>::max();  // as in KeyKernel
 };
 
 // The kernel of a code at the CPU level in use, with null functions where there is none.

@@ -202,11 +202,16 @@ KeyKernel float_keys(const CodeSpec& spec) {
           .scores = kernels.scores,
           .spec = spec,
           .prepared_bytes = kKernelRows * static_cast<std::size_t>(spec.head_dim) * sizeof(float),
-          .tables = nullptr};
+          .tables = nullptr,
+          .most_rows = kRowsBeforeTiles};
 }
 
 ValueKernel float_values(const CodeSpec& spec) {
-  return {.add = kernels_for(spec).add, .form = WeightForm::f32, .spec = spec, .tables = nullptr};
+  return {.add = kernels_for(spec).add,
+          .form = WeightForm::f32,
+          .spec = spec,
+          .tables = nullptr,
+          .most_rows = kRowsBeforeTiles};
 }
 
 }  // namespace veloxquant

@@ -1,6 +1,8 @@
 #include "attention/mixed_blocks.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "attention/block_rows.hpp"
@@ -77,10 +79,12 @@ std::vector<std::uint16_t> joined_order(const RunKernels<ValueKernel>& runs) {
 KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<KeyKernel> runs;
   std::size_t codes = 0, first = 0, prepared = 0;
+  int most_rows = std::numeric_limits<int>::max();
   for (const CodeRun& run : spec.runs) {
     KeyKernel kernel = find_key_kernel(spec.of_run(run), arithmetic);
     if (kernel.scores == nullptr) return {};
     const std::size_t bytes = kernel.prepared_bytes;
+    most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, prepared});
     codes += kBlockTokens * run.code_bytes();
     first += static_cast<std::size_t>(run.count);
@@ -91,16 +95,19 @@ KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic) {
           .scores = score_runs,
           .spec = spec,
           .prepared_bytes = prepared,
-          .tables = std::make_shared<const RunKernels<KeyKernel>>(std::move(runs))};
+          .tables = std::make_shared<const RunKernels<KeyKernel>>(std::move(runs)),
+          .most_rows = most_rows};
 }
 
 ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<ValueKernel> runs;
   std::size_t codes = 0, first = 0;
+  int most_rows = std::numeric_limits<int>::max();
   for (const CodeRun& run : spec.runs) {
     ValueKernel kernel = find_value_kernel(spec.of_run(run), arithmetic);
     if (kernel.add == nullptr || (!runs.empty() && kernel.form != runs.front().kernel.form)) return {};
     kernel.stride = padded_row(spec.head_dim);
+    most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, 0});
     codes += kBlockTokens * run.code_bytes();
     first += static_cast<std::size_t>(run.count);
@@ -112,7 +119,8 @@ ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
           .form = form,
           .spec = spec,
           .tables = std::make_shared<const RunKernels<ValueKernel>>(std::move(runs)),
-          .order = std::move(order)};
+          .order = std::move(order),
+          .most_rows = most_rows};
 }
 
 }  // namespace veloxquant

@@ -140,6 +140,11 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
              });
 }
 
+// A look-up without VBMI and products of words cost as much as a tile's.
+int most_rows(TrellisOperands operands) {
+  return operands == TrellisOperands::words ? kRowsBeforeTiles : std::numeric_limits<int>::max();
+}
+
 }  // namespace
 
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands) {
@@ -152,10 +157,11 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOp
           .scores = scores,
           .spec = spec,
           .prepared_bytes = (sizeof(TrellisQueryHead) + bytes + 63) / 64 * 64,
-          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim))};
+          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim)),
+          .most_rows = most_rows(operands)};
 }
 
-ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add) {
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, TrellisOperands operands) {
   if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec))
     return {};
   std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);
@@ -163,7 +169,8 @@ ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add) {
           .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,
           .spec = spec,
           .tables = tables_of(spec, dims),
-          .order = dims};
+          .order = dims,
+          .most_rows = most_rows(operands)};
 }
 
 }  // namespace veloxquant

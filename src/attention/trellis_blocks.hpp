@@ -64,7 +64,7 @@ constexpr PairPlace pair_place(int bits, int pair) {
 // The kernels of a trellis code with these inner loops; without functions where there are none, or where the
 // code has no word order or no odd table.
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands);
-ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add);
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, TrellisOperands operands);
 
 // The inner loops of a level, null where it has none.
 KeyKernel::Scores trellis_scores_avx512(int bits) noexcept;

@@ -144,19 +144,27 @@ void publish_pages(PageList& pages, StagedPages& staged) noexcept {
   }
 }
 
-// New tokens [token, token + count) of a row go to the slots from `slot` on of one block.
+// New tokens [token, token + count) of a row go to the slots from `slot` on of one page, for some of the
+// heads.
 struct CodingItem {
-  int row, head;
+  int row, head, heads;
   std::int64_t token;
   int slot, count;
-  std::uint8_t* block;
-  std::uint8_t* packed;  // where the block goes in block order once it is full
+  std::uint8_t* page;
+  std::uint8_t* packed;  // where the page goes in block order once it is full
 };
+
+// Single tokens of several heads are coded together, by as many items as there are threads.
+int heads_of_item(const CacheState& cache, const NewTokens& input) {
+  const bool single = input.keys.tensor.shape()[2] == 1 && cache.methods.keys->frame() == 0;
+  const int heads = cache.options().kv_heads, threads = cache.pool->threads();
+  return single ? (heads + threads - 1) / threads : 1;
+}
 
 std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& input,
                                      std::span<StagedPages> staged) {
   std::vector<CodingItem> items;
-  const int heads = cache.options().kv_heads;
+  const int heads = cache.options().kv_heads, step = heads_of_item(cache, input);
   for (std::size_t b = 0; b < staged.size(); ++b) {
     const std::int64_t size = cache.rows[b].size;
     std::int64_t token = std::max<std::int64_t>(0, cache.options().sinks - size);  // before it: new sinks
@@ -164,11 +172,11 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
       const auto slot = static_cast<int>(cache.coded(size + token) % kPageTokens);
       const auto count =
           static_cast<int>(std::min<std::int64_t>(kPageTokens - slot, input.lengths[b] - token));
-      for (int h = 0; h < heads; ++h) {
-        std::uint8_t* block = staged[b].targets[target] + cache.block_offset(h);
-        const bool apart = target == 0 && !staged[b].filled.empty();
-        items.push_back({static_cast<int>(b), h, token, slot, count, block,
-                         apart ? staged[b].filled.data() + cache.block_offset(h) : block});
+      std::uint8_t* page = staged[b].targets[target];
+      const bool apart = target == 0 && !staged[b].filled.empty();
+      for (int h = 0; h < heads; h += step) {
+        items.push_back({static_cast<int>(b), h, std::min(step, heads - h), token, slot, count, page,
+                         apart ? staged[b].filled.data() : page});
       }
       token += count;
     }
@@ -180,7 +188,6 @@ std::vector<CodingItem> coding_items(const CacheState& cache, const NewTokens& i
 void find_key_places(const CacheState& cache, const NewTokens& input, const CodingItem& item,
                      std::span<TokenPlace> places) {
   const std::int64_t frame = cache.methods.keys->frame();
-  if (frame == 0) return;
   const CacheRow& row = cache.rows[static_cast<std::size_t>(item.row)];
   const std::vector<std::int64_t>& fresh = input.positions[static_cast<std::size_t>(item.row)];
   find_token_places(frame, cache.coded(row.size + item.token), places, [&](std::int64_t coded) {
@@ -189,19 +196,49 @@ void find_key_places(const CacheState& cache, const NewTokens& input, const Codi
   });
 }
 
-void code(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
+void code_head(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
   const BlockLayout& layout = cache.layout(item.head);
+  std::uint8_t* block = item.page + cache.block_offset(item.head);
   const auto slot = static_cast<std::size_t>(item.slot), count = static_cast<std::size_t>(item.count);
   std::array<TokenPlace, kPageTokens> places;
   find_key_places(cache, input, item, {places.data(), count});
   cache.methods.keys->encode_rows_at(input.keys.at(item.row, item.head, item.token), places.data(), count,
-                                     item.head, item.block + layout.key_codes(slot),
-                                     item.block + layout.key_scales(slot));
+                                     item.head, block + layout.key_codes(slot),
+                                     block + layout.key_scales(slot));
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
-                                    item.block + layout.value_codes(slot),
-                                    item.block + layout.value_scales(slot));
-  if (item.slot + item.count == kPageTokens)
-    pack_block(cache.blocks[static_cast<std::size_t>(item.head)], item.block, item.packed);
+                                    block + layout.value_codes(slot), block + layout.value_scales(slot));
+}
+
+// One token of several heads, whose vectors stand one after the other.
+void code_token(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
+  constexpr int kTogether = 16;
+  const auto slot = static_cast<std::size_t>(item.slot);
+  for (int h = item.head, end = h + item.heads, here; h < end; h += here) {
+    here = std::min(kTogether, end - h);
+    std::array<std::uint8_t*, kTogether> key_codes, key_scales, value_codes, value_scales;
+    for (int i = 0; i < here; ++i) {
+      const BlockLayout& layout = cache.layout(h + i);
+      std::uint8_t* block = item.page + cache.block_offset(h + i);
+      const auto at = static_cast<std::size_t>(i);
+      key_codes[at] = block + layout.key_codes(slot);
+      key_scales[at] = block + layout.key_scales(slot);
+      value_codes[at] = block + layout.value_codes(slot);
+      value_scales[at] = block + layout.value_scales(slot);
+    }
+    cache.methods.keys->encode_heads(input.keys.at(item.row, h, item.token), h, here, key_codes.data(),
+                                     key_scales.data());
+    cache.methods.values->encode_heads(input.values.at(item.row, h, item.token), h, here, value_codes.data(),
+                                       value_scales.data());
+  }
+}
+
+void code(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
+  item.heads > 1 ? code_token(cache, input, item) : code_head(cache, input, item);
+  if (item.slot + item.count < kPageTokens) return;
+  for (int h = item.head; h < item.head + item.heads; ++h) {
+    const std::size_t offset = cache.block_offset(h);
+    pack_block(cache.blocks[static_cast<std::size_t>(h)], item.page + offset, item.packed + offset);
+  }
 }
 
 // Copies those of the new tokens that are to be read exact: sinks, and what lies in the window afterwards.
@@ -257,8 +294,8 @@ void append_tokens(CacheState& cache, const Tensor& keys, const Tensor& values,
     CacheRow& row = cache.rows[b];
     row.recent_begin = std::max(row.recent_begin, row.size + input.lengths[b] - cache.options().recent);
     publish_pages(row.pages, staged[b]);
-    // A row that gets nothing keeps its pages as they are: after a trim the last may be in block order still.
-    if (input.lengths[b] > 0) row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
+    // Without new codes a page that trim() has left in block order stays so.
+    if (!staged[b].targets.empty()) row.packed = cache.coded(row.size + input.lengths[b]) / kPageTokens;
     publish_exact(cache, row, static_cast<int>(b), input);
     row.positions.append(row.size, input.positions[b]);
     row.size += input.lengths[b];

@@ -190,8 +190,10 @@ class Attention {
     const AttendPartial sum = memory.partial(part - tile.coded_begin);
     HistoryRange range = plan_.parts[part].range;
     bool first = true;
-    if (coded && keys_.key_kernel(tile.head).scores != nullptr &&
-        values_.value_kernel(tile.head).add != nullptr) {
+    const KeyKernel& key_kernel = keys_.key_kernel(tile.head);
+    const ValueKernel& value_kernel = values_.value_kernel(tile.head);
+    if (coded && key_kernel.scores != nullptr && value_kernel.add != nullptr &&
+        tile.rows <= std::min(key_kernel.most_rows, value_kernel.most_rows)) {
       const std::int64_t blocks_end = std::min(range.end, blocks_end_of(tile));
       if (range.begin < blocks_end) {
         attend_packed(tile, {range.begin, blocks_end}, query, sum);
@@ -208,9 +210,9 @@ class Attention {
     return cache_.options().sinks + row.packed * kPageTokens;
   }
 
-  // Packed blocks as they are, by as many rows at a time as the kernels take: for 256 rows, too, that is
-  // faster than decoding a block once for all of them (2 to 5 against 6 ns a token and row). `range` begins
-  // with a block.
+  // Packed blocks as they are, by as many rows at a time as the kernels take: with integer kernels that is
+  // faster for 256 rows, too, than decoding a block once for all of them (2 to 5 against 6 ns a token and
+  // row). `range` begins with a block.
   void attend_packed(const AttendTile& tile, HistoryRange range, const AttendQuery& query,
                      const AttendPartial& sum) const {
     const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
@@ -224,8 +226,11 @@ class Attention {
     FramedKeys framed{.basis = keys_.basis(tile.head), .places = {}};
     if (framed.basis != nullptr) {
       framed.places = [&](int index, TokenPlace* places) {
+        // After a trim the last block holds tokens that the row has no more; what they score is not seen.
         const std::int64_t first = (page + index) * kPageTokens;
-        cache_.key_places(row, first, {places, static_cast<std::size_t>(kPageTokens)});
+        const std::int64_t count = std::min<std::int64_t>(kPageTokens, cache_.coded(row.size) - first);
+        cache_.key_places(row, first, {places, static_cast<std::size_t>(count)});
+        std::fill(places + count, places + kPageTokens, places[count - 1]);
       };
     }
     const CodedBasis* values = values_.basis(tile.head);
@@ -344,18 +349,13 @@ class Attention {
   void finish(const AttendTile& tile, const TileMemory& memory) const {
     const auto width = static_cast<std::size_t>(head_dim_);
     const bool any_coded = tile.coded_begin < tile.exact_begin, any_exact = tile.exact_begin < tile.end;
-    AttendPartial sum;
-    if (any_coded) {
-      sum = merged(tile, tile.coded_begin, tile.exact_begin, memory);
-      restore_values(tile, sum);
-    }
-    if (any_exact) {
+    // A tile has one or the other: every query sees a token.
+    const AttendPartial sum = any_coded ? merged(tile, tile.coded_begin, tile.exact_begin, memory)
+                                        : merged(tile, tile.exact_begin, tile.end, memory);
+    if (any_coded) restore_values(tile, sum);
+    if (any_coded && any_exact) {
       const AttendPartial exact = merged(tile, tile.exact_begin, tile.end, memory);
-      if (any_coded) {
-        merge_partials(sum, exact, tile.rows, head_dim_);
-      } else {
-        sum = exact;
-      }
+      merge_partials(sum, exact, tile.rows, head_dim_);
     }
     for (int r = 0; r < tile.rows; ++r) {
       const float norm = 1.0f / sum.sum[r];

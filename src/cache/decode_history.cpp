@@ -34,7 +34,7 @@ void decode(const CacheState& cache, const DecodingItem& item, Role role, float*
       canonical_rows(cache, row, item.head, role, coded, static_cast<int>(count), buffer.data());
   if (role == Role::keys) {
     std::array<TokenPlace, kPageTokens> places;
-    if (cache.methods.keys->frame() > 0) cache.key_places(row, coded, {places.data(), count});
+    cache.key_places(row, coded, {places.data(), count});
     cache.methods.keys->decode_rows_at(rows.codes, rows.scales, places.data(), count, item.head, out);
   } else {
     cache.methods.values->decode_rows(rows.codes, rows.scales, count, item.head, out);

@@ -57,6 +57,7 @@ std::vector<std::unique_ptr<PackedKVCache>> make_caches(std::shared_ptr<const KV
   std::vector<LayerMethods> methods = make_layer_methods(*config, std::move(artifacts));
   if (!pool) pool = default_thread_pool();
   std::vector<std::unique_ptr<PackedKVCache>> caches;
+  caches.reserve(methods.size());
   for (int layer = 0; layer < config->options().layers; ++layer) {
     caches.push_back(std::make_unique<PackedKVCache>(
         config, layer, std::move(methods[static_cast<std::size_t>(layer)]), pool));

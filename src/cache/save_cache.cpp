@@ -108,7 +108,7 @@ Tensor decode_first(const CacheState& cache, const CacheRow& row, Role role) {
     float* to = rows.data<float>() + std::ptrdiff_t{h} * o.head_dim;
     if (role == Role::keys) {
       TokenPlace place;
-      if (cache.methods.keys->frame() > 0) cache.key_places(row, 0, {&place, 1});
+      cache.key_places(row, 0, {&place, 1});
       cache.methods.keys->decode_rows_at(first.codes, first.scales, &place, 1, h, to);
     } else {
       cache.methods.values->decode_rows(first.codes, first.scales, 1, h, to);

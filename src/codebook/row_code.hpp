@@ -21,6 +21,13 @@ class RowCode {
   // One vector of spec().head_dim finite coordinates. Throws NumericError when a value or a scale leaves the
   // range of its format.
   virtual void encode(const float* x, std::uint8_t* codes, std::uint8_t* scales) const = 0;
+  // The same for `count` vectors, one after the other.
+  virtual void encode_rows(const float* x, std::size_t count, std::uint8_t* codes,
+                           std::uint8_t* scales) const {
+    for (std::size_t i = 0; i < count; ++i, x += spec_.head_dim) {
+      encode(x, codes + i * spec_.code_bytes(), scales + i * spec_.scale_bytes());
+    }
+  }
   // Bytes of tables.
   virtual std::size_t nbytes() const noexcept { return spec_.table ? 4 * spec_.table->size() : 0; }
 

@@ -1,8 +1,10 @@
 // One index of a Lloyd-Max codebook a coordinate, and one scale a vector.
+#include <algorithm>
+
 #include "codebook/row_code.hpp"
 #include "codebook/scalar_table.hpp"
 #include "codebook/vector_scale.hpp"
-#include "pack/bits.hpp"
+#include "pack/pack_rows.hpp"
 #include "transform/head_dim.hpp"
 
 namespace veloxquant {
@@ -16,13 +18,25 @@ class ScalarCode final : public RowCode {
         mode_(mode) {}
 
   void encode(const float* x, std::uint8_t* codes, std::uint8_t* scales) const override {
+    encode_rows(x, 1, codes, scales);
+  }
+
+  void encode_rows(const float* x, std::size_t count, std::uint8_t* codes,
+                   std::uint8_t* scales) const override {
     const int d = spec_.head_dim;
     float z[kMaxHeadDim], y[kMaxHeadDim];
     std::uint8_t index[kMaxHeadDim];
-    const double r = to_unit_variance(x, d, z);
-    table_->quantize(z, d, index, y);
-    store_vector_scale(mode_, r, z, y, d, scales);
-    pack_codes(index, d, spec_.bits, codes);
+    double r[kMaxHeadDim];
+    for (std::size_t rows; count > 0; count -= rows) {
+      rows = std::min(count, rows_at_once(d));
+      to_unit_variance(x, rows, d, z, r);
+      table_->quantize(z, static_cast<int>(rows) * d, index, y);
+      store_vector_scales(mode_, r, z, y, rows, d, scales);
+      pack_rows(index, rows, d, spec_.bits, codes);
+      x += rows * static_cast<std::size_t>(d);
+      codes += rows * spec_.code_bytes();
+      scales += rows * spec_.scale_bytes();
+    }
   }
 
  private:

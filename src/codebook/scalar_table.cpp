@@ -1,6 +1,5 @@
 #include "codebook/scalar_table.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -36,30 +35,16 @@ ScalarTable::ScalarTable(std::vector<double> half, const Density& density)
   distortion = distortion_of(positive, density);
   centroids = std::make_shared<const std::vector<float>>(std::move(all));
   cut_cells();
+  if (half_count <= 8) fill_registers();
 }
 
-void ScalarTable::quantize(const float* x, int count, std::uint8_t* index_out, float* y) const noexcept {
-  // The arithmetic runs ahead of the look-ups, where it becomes vector instructions. The tables are held in
-  // locals because the byte stores could otherwise be suspected of changing the pointers to them.
-  constexpr int kChunk = 64;
-  int cells[kChunk];
-  const float per_unit = cells_per_unit, last = last_cell;
-  const std::uint8_t* const first_of = first_level.data();
-  const float *const level_of = levels.data(), *const centroid = centroids->data();
-  const unsigned half = half_count;
-  for (int begin = 0; begin < count; begin += kChunk, x += kChunk, index_out += kChunk, y += kChunk) {
-    const int here = std::min(kChunk, count - begin);
-    for (int c = 0; c < here; ++c) {
-      const float at = std::fabs(x[c]) * per_unit;
-      cells[c] = static_cast<int>(at < last ? at : last);
-    }
-    for (int c = 0; c < here; ++c) {
-      const unsigned first = first_of[cells[c]];
-      const unsigned level = first + (std::fabs(x[c]) > level_of[first]);
-      const unsigned nearest = half + (level ^ sign_mask(x[c]));
-      index_out[c] = static_cast<std::uint8_t>(nearest);
-      y[c] = centroid[nearest];
-    }
+void ScalarTable::fill_registers() {
+  for (std::size_t i = 0; i < half_count; ++i) positive_values[i] = (*centroids)[half_count + i];
+  for (std::size_t i = 0; i < halvings.size(); ++i) {
+    const std::size_t step = std::size_t{4} >> i;
+    if (step >= half_count) continue;
+    for (std::size_t level = 0; level < half_count; level += 2 * step)
+      halvings[i][level] = levels[level + step - 1];
   }
 }
 

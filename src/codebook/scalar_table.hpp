@@ -8,6 +8,7 @@
 //     level      first + (|x| > t[first])
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -35,7 +36,7 @@ struct ScalarTable {
     return static_cast<std::uint8_t>(half_count + (level ^ sign_mask(x)));
   }
   // The indices of x[0..count) and, in y, their centroids.
-  void quantize(const float* x, int count, std::uint8_t* index, float* y) const noexcept;
+  void quantize(const float* x, int count, std::uint8_t* index, float* y) const;
 
   int bits = 0;
   std::shared_ptr<const std::vector<float>> centroids;  // 2^bits, ascending
@@ -48,7 +49,14 @@ struct ScalarTable {
   float cells_per_unit = 1, last_cell = 0;
   std::vector<std::uint8_t> first_level;
 
+  // For quantize() in registers, where half has at most 8 values: those values, and for the steps 4, 2, 1
+  // of a search by halving (those below half) the threshold to compare with at each level found until then.
+  using Register = std::array<float, 16>;
+  Register positive_values{};
+  std::array<Register, 3> halvings{};
+
  private:
+  void fill_registers();
   void cut_cells();
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include <veloxquant/core/error.hpp>
 
 #include "codebook/trellis_search.hpp"
@@ -35,10 +37,16 @@ std::size_t trellis_code_bytes(int n, int bits) { return packed_bytes(n, bits); 
 
 void trellis_decode(const TrellisTable& table, const std::uint8_t* codes, int n, float* y) {
   const auto bits = static_cast<std::size_t>(table.bits), total = static_cast<std::size_t>(n) * bits;
-  for (int t = 0; t < n; ++t) {
-    const unsigned w = read_cyclic_bits(codes, static_cast<std::size_t>(t) * bits, 8, total);
-    y[t] = static_cast<float>(table.values[w]) / trellis::kScale;
+  const std::size_t bytes = total / 8;
+  // Windows lie in two bytes each. Those of the last elements go on at the begin of the string.
+  const std::size_t whole = bytes == 0 ? 0 : 8 * (bytes - 1) / bits;
+  for (std::size_t t = 0; t < whole; ++t) {
+    std::uint16_t word;
+    std::memcpy(&word, codes + t * bits / 8, 2);
+    y[t] = static_cast<float>(table.values[word >> t * bits % 8 & 255]) / trellis::kScale;
   }
+  for (std::size_t t = whole; t < static_cast<std::size_t>(n); ++t)
+    y[t] = static_cast<float>(table.values[read_cyclic_bits(codes, t * bits, 8, total)]) / trellis::kScale;
 }
 
 }  // namespace veloxquant

@@ -1,6 +1,7 @@
 // A trellis path a vector, and one scale.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <veloxquant/core/error.hpp>
 
 #include "codebook/codebook_tensors.hpp"
@@ -20,12 +21,24 @@ class TrellisCode final : public RowCode {
         mode_(mode) {}
 
   void encode(const float* x, std::uint8_t* codes, std::uint8_t* scales) const override {
+    encode_rows(x, 1, codes, scales);
+  }
+
+  void encode_rows(const float* x, std::size_t count, std::uint8_t* codes,
+                   std::uint8_t* scales) const override {
     const int d = spec_.head_dim;
     float z[kMaxHeadDim], y[kMaxHeadDim];
-    const double r = to_unit_variance(x, d, z);
-    trellis_encode(table_, z, d, codes);
-    trellis_decode(table_, codes, d, y);
-    store_vector_scale(mode_, r, z, y, d, scales);
+    double r[kMaxHeadDim];
+    for (std::size_t rows; count > 0; count -= rows) {
+      rows = std::min(count, rows_at_once(d));
+      to_unit_variance(x, rows, d, z, r);
+      trellis_encode(table_, z, rows, d, codes);
+      for (std::size_t i = 0; i < rows; ++i, codes += spec_.code_bytes())
+        trellis_decode(table_, codes, d, y + i * static_cast<std::size_t>(d));
+      store_vector_scales(mode_, r, z, y, rows, d, scales);
+      x += rows * static_cast<std::size_t>(d);
+      scales += rows * spec_.scale_bytes();
+    }
   }
 
  private:

@@ -2,8 +2,12 @@
 // high 8 - k bits, equals the low 8 - k bits of w; only the best metric m[g] of each group is carried along:
 //     m'[g] = min over a of  m[(g << k | a) mod G] + cost(x - values[g << k | a]),     G = 2^(8-k) groups.
 // Lanes are groups. For a fixed branch `a` the metrics needed are every 2^k-th one from a on, repeated 2^k
-// times, which k rounds of even/odd splitting deliver. The group that won is kept for the way back; its low k
-// bits are `a`, the element's bits in the stream.
+// times, which k rounds of even/odd splitting deliver, or one permutation where there is one of 16-bit lanes.
+//
+// Which branch won is kept for the way back, its number being the element's bits in the stream: a byte with
+// the group it comes from, or, where comparisons give bit masks, the masks of the tournament between the
+// branches. The way back is a chain of look-ups that wait for each other, so several vectors walk it side
+// by side.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "codebook/trellis_encode.cpp"
 #define HWY_WANT_AVX3_DL
@@ -15,7 +19,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <new>
+#include <type_traits>
 
 #include "codebook/trellis.hpp"
 #include "codebook/trellis_search.hpp"
@@ -53,6 +60,14 @@ struct Search {
   static constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
   static constexpr int kVectors = kGroups / kLanes;
   static constexpr int kTableVectors = 256 / kLanes;
+  static constexpr bool kWide = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86 && kGroups >= 32;  // 512-bit registers
+  // Tournaments of few branches are kept as masks; of many, the groups cost less.
+  static constexpr bool kMasks = kWide && k <= 2;
+  static constexpr int kTogether = kMasks ? 4 : 2;  // vectors on their way back side by side
+  // The trace of an element: of one vector a byte for each group; or, of all vectors together, for each
+  // game of the tournament and each 64 groups the words of the vectors.
+  static constexpr std::size_t kWords = (kGroups + 63) / 64;
+  static constexpr std::size_t kTraceBytes = kMasks ? (kBranches - 1) * kWords * kTogether * 8 : kGroups;
 
   // Something known of every group, dealt to the branches: vectors a * kPeriod onwards belong to the groups
   // that lead into branch a, and repeat for groups beyond them.
@@ -90,6 +105,16 @@ struct Search {
       HWY_ALIGN std::uint16_t lanes[kGroups];
       for (int j = 0; j < kVectors; ++j) hn::Store(in[j], Tag(), lanes + j * kLanes);
       for (int a = 0; a < kBranches; ++a) out[a] = hn::Set(Tag(), lanes[a]);
+    } else if constexpr (kWide && kVectors <= 2) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+      const auto number = hn::Iota(Tag(), 0);
+      for (int a = 0; a < kBranches; ++a) {
+        const V from =
+            hn::And(hn::Add(hn::ShiftLeft<k>(number), hn::Set(Tag(), static_cast<std::uint16_t>(a))),
+                    hn::Set(Tag(), static_cast<std::uint16_t>(kGroups - 1)));
+        out[a] = V{_mm512_permutex2var_epi16(in[0].raw, from.raw, in[kVectors - 1].raw)};
+      }
+#endif
     } else {
       deal<k, kVectors>(in, out);
     }
@@ -108,9 +133,12 @@ struct Search {
   }
 
   // The best of branches [first, first + count) into the groups of vector j; the lower branch wins a tie.
-  template <int first, int count>
+  // Games of the tournament are numbered like the nodes of a heap. `trace`, if traced, is that of the
+  // element.
+  template <bool traced, int first, int count, int game = 1>
   static HWY_INLINE Best best(const Dealt& metrics, const Dealt& groups,
-                              const std::int16_t* HWY_RESTRICT table, hn::Vec<SignedTag> x, int j) {
+                              const std::int16_t* HWY_RESTRICT table, hn::Vec<SignedTag> x, int j,
+                              std::uint8_t* HWY_RESTRICT trace) {
     if constexpr (count == 1) {
       const auto difference = hn::Sub(x, hn::Load(SignedTag(), table + first * kGroups + j * kLanes));
       const auto slope = k == kSharpBits ? hn::SaturatedAdd(difference, difference) : difference;
@@ -118,18 +146,46 @@ struct Search {
       const int from = first * kPeriod + j % kPeriod;
       return {hn::SaturatedAdd(metrics[from], cost), groups[from]};
     } else {
-      const Best low = best<first, count / 2>(metrics, groups, table, x, j);
-      const Best high = best<first + count / 2, count / 2>(metrics, groups, table, x, j);
+      constexpr int kHalf = count / 2;
+      const Best low = best<traced, first, kHalf, 2 * game>(metrics, groups, table, x, j, trace);
+      const Best high = best<traced, first + kHalf, kHalf, 2 * game + 1>(metrics, groups, table, x, j, trace);
       const V cost = hn::Min(low.cost, high.cost);
-      return {cost, hn::IfThenElse(hn::Eq(cost, low.cost), low.origin, high.origin)};
+      if constexpr (!traced) return {cost, cost};
+      if constexpr (kMasks) {
+        const std::size_t word = (game - 1) * kWords + static_cast<std::size_t>(j * kLanes / 64);
+        hn::StoreMaskBits(Tag(), hn::Lt(high.cost, low.cost),
+                          trace + word * kTogether * 8 + j * kLanes % 64 / 8);
+        return {cost, cost};
+      } else {
+        return {cost, hn::IfThenElse(hn::Eq(cost, low.cost), low.origin, high.origin)};
+      }
     }
   }
 
   static HWY_INLINE V least(const V (&metrics)[kVectors]) {
     V lowest = metrics[0];
     for (int j = 1; j < kVectors; ++j) lowest = hn::Min(lowest, metrics[j]);
+#if HWY_TARGET <= HWY_SSE4 && HWY_ARCH_X86
+    return hn::Set(Tag(), least_lane(Tag(), lowest));
+#else
     return hn::MinOfLanes(Tag(), lowest);
+#endif
   }
+
+#if HWY_TARGET <= HWY_SSE4 && HWY_ARCH_X86
+  // Halves of the vector against each other down to the instruction that knows the least of 8 lanes.
+  template <class D>
+  static HWY_INLINE std::uint16_t least_lane(D d, hn::Vec<D> v) {
+    if constexpr (hn::MaxLanes(D()) > 8) {
+      const hn::Half<D> half;
+      return least_lane(half, hn::Min(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+    } else {
+      static_assert(hn::MaxLanes(D()) == 8);
+      (void)d;
+      return static_cast<std::uint16_t>(_mm_extract_epi16(_mm_minpos_epu16(v.raw), 0));
+    }
+  }
+#endif
 
   static HWY_INLINE void load(const std::uint16_t* HWY_RESTRICT from, V (&metrics)[kVectors]) {
     for (int j = 0; j < kVectors; ++j) metrics[j] = hn::Load(Tag(), from + j * kLanes);
@@ -146,28 +202,35 @@ struct Search {
     }
   }
 
-  // Runs over x[0..count) and fills the trace. Metrics go in as they are before the first element and come
-  // out as they are after the last, less the number returned.
+  // Runs over x[0..count) and fills the trace, if one is wanted. Metrics go in as they are before the first
+  // element and come out as they are after the last, less the number returned.
+  template <bool traced = true>
   static HWY_NOINLINE std::uint32_t run(const std::int16_t* HWY_RESTRICT table,
                                         const std::int16_t* HWY_RESTRICT x, int count,
                                         std::uint16_t* HWY_RESTRICT in_out,
                                         std::uint8_t* HWY_RESTRICT trace) {
     V metrics[kVectors];
-    V numbers[kVectors];
     load(in_out, metrics);
-    for (int j = 0; j < kVectors; ++j) numbers[j] = hn::Iota(Tag(), static_cast<std::uint16_t>(j * kLanes));
     Dealt groups;
-    deal_groups(numbers, groups);
+    if constexpr (traced && !kMasks) {
+      V numbers[kVectors];
+      for (int j = 0; j < kVectors; ++j) numbers[j] = hn::Iota(Tag(), static_cast<std::uint16_t>(j * kLanes));
+      deal_groups(numbers, groups);
+    } else {
+      for (V& unused : groups) unused = hn::Zero(Tag());
+    }
     std::uint32_t subtracted = 0;
-    for (int t = 0; t < count; ++t) {
+    for (int t = 0; t < count; ++t, trace += traced ? kTraceBytes : 0) {
       Dealt before;
       deal_groups(metrics, before);
       const auto input = hn::Set(SignedTag(), x[t]);
       for (int j = 0; j < kVectors; ++j) {
-        const Best winner = best<0, kBranches>(before, groups, table, input, j);
+        const Best winner = best<traced, 0, kBranches>(before, groups, table, input, j, trace);
         metrics[j] = winner.cost;
-        const auto origin = hn::DemoteTo(TraceTag(), hn::BitCast(SignedTag(), winner.origin));
-        hn::Store(origin, TraceTag(), trace + t * kGroups + j * kLanes);
+        if constexpr (traced && !kMasks) {
+          const auto from = hn::DemoteTo(TraceTag(), hn::BitCast(SignedTag(), winner.origin));
+          hn::Store(from, TraceTag(), trace + j * kLanes);
+        }
       }
       if (t % kRenormalizeEvery == kRenormalizeEvery - 1) {
         const V lowest = least(metrics);
@@ -181,40 +244,140 @@ struct Search {
 
   // The same for the paths that leave `group`; returns the cost of the best that comes back to it.
   static HWY_INLINE std::uint32_t run_cycle(const std::int16_t* HWY_RESTRICT table, int n, int group,
-                                            const Scratch& scratch) {
+                                            const std::int16_t* HWY_RESTRICT input,
+                                            std::uint8_t* HWY_RESTRICT trace) {
     HWY_ALIGN std::uint16_t metrics[kGroups];
     for (int g = 0; g < kGroups; ++g) metrics[g] = g == group ? 0 : kUnreachable;
-    const std::uint32_t subtracted = run(table, scratch.input, n, metrics, scratch.trace);
+    const std::uint32_t subtracted = run(table, input, n, metrics, trace);
     return subtracted + metrics[group];
   }
 
-  // Walks back from `group` and writes the bits of the path.
-  static HWY_INLINE void write_path(const std::uint8_t* HWY_RESTRICT trace, int n, int group,
-                                    std::uint8_t* HWY_RESTRICT codes) {
+  // The trace of vector v of those that are searched together.
+  static HWY_INLINE std::uint8_t* trace_of(const Scratch& scratch, int v) {
+    return scratch.trace + static_cast<std::size_t>(v) * (kMasks ? 8 : scratch.trace_stride);
+  }
+
+  // The best paths of vectors that are searched together, from their ends back.
+  class PathsOfGroups {
+   public:
+    // The first `count` paths end in these groups; what is in the place of the others is the first one again.
+    HWY_INLINE PathsOfGroups(const Scratch& scratch, const int (&groups)[kTogether], int count) {
+      for (int v = 0; v < kTogether; ++v) {
+        const int path = v < count ? v : 0;
+        trace_[v] = trace_of(scratch, path);
+        group_[v] = groups[path];
+      }
+    }
+    // Over element t, which comes before those walked already.
+    HWY_INLINE void step_back(int t) {
+      for (int v = 0; v < kTogether; ++v) {
+        group_[v] =
+            trace_[v][static_cast<std::size_t>(t) * kTraceBytes + static_cast<std::size_t>(group_[v])];
+        stream_[v] = stream_[v] << k | static_cast<std::uint64_t>(group_[v] & (kBranches - 1));
+      }
+    }
+    // The group before the last element walked, and the bits of the elements from it on, the lowest first.
+    HWY_INLINE void get(int (&groups)[kTogether], std::uint64_t (&streams)[kTogether]) const {
+      for (int v = 0; v < kTogether; ++v) {
+        groups[v] = group_[v];
+        streams[v] = stream_[v];
+      }
+    }
+
+   private:
+    const std::uint8_t* trace_[kTogether];
+    int group_[kTogether];
+    std::uint64_t stream_[kTogether] = {};
+  };
+
+  // The same on the words of masks: lanes are vectors. Without a vector, a lane's bits mean nothing.
+  class PathsOfMasks {
+   public:
+    HWY_INLINE PathsOfMasks(const Scratch& scratch, const int (&groups)[kTogether], int /*count*/)
+        : trace_(scratch.trace), stream_(hn::Zero(Lanes())) {
+      HWY_ALIGN std::uint64_t lanes[kTogether];
+      for (int v = 0; v < kTogether; ++v) lanes[v] = static_cast<std::uint64_t>(groups[v]);
+      group_ = hn::Load(Lanes(), lanes);
+    }
+    HWY_INLINE void step_back(int t) {
+      const auto* words =
+          reinterpret_cast<const std::uint64_t*>(trace_ + static_cast<std::size_t>(t) * kTraceBytes);
+      const auto one = hn::Set(Lanes(), 1);
+      W branch;
+      if constexpr (k == 1) {
+        const auto upper = hn::Gt(group_, hn::Set(Lanes(), 63));
+        const W games = hn::IfThenElse(upper, load(words, 1), load(words, 0));
+        branch = hn::And(hn::Shr(games, hn::And(group_, hn::Set(Lanes(), 63))), one);
+      } else {
+        const W last = load(words, 0), low = load(words, 1), high = load(words, 2);
+        const W first = hn::Xor(low, hn::And(hn::Xor(low, high), last));
+        branch = hn::Or(hn::And(hn::Shr(first, group_), one),
+                        hn::ShiftLeft<1>(hn::And(hn::Shr(last, group_), one)));
+      }
+      group_ = hn::And(hn::Or(hn::ShiftLeft<k>(group_), branch), hn::Set(Lanes(), kGroups - 1));
+      stream_ = hn::Or(hn::ShiftLeft<k>(stream_), branch);
+    }
+    HWY_INLINE void get(int (&groups)[kTogether], std::uint64_t (&streams)[kTogether]) const {
+      HWY_ALIGN std::uint64_t lanes[kTogether];
+      hn::Store(group_, Lanes(), lanes);
+      for (int v = 0; v < kTogether; ++v) groups[v] = static_cast<int>(lanes[v]);
+      hn::StoreU(stream_, Lanes(), streams);
+    }
+
+   private:
+    using Lanes = hn::CappedTag<std::uint64_t, 4>;
+    using W = hn::Vec<Lanes>;
+    static HWY_INLINE W load(const std::uint64_t* words, int i) {
+      return hn::Load(Lanes(), words + i * kTogether);
+    }
+    const std::uint8_t* trace_;
+    W group_, stream_;
+  };
+
+  using Paths = std::conditional_t<kMasks, PathsOfMasks, PathsOfGroups>;
+
+  // Walks back from the groups and writes the bits of the first `count` paths, one code after the other.
+  static HWY_INLINE void write_paths(const Scratch& scratch, const int (&groups)[kTogether], int count, int n,
+                                     std::uint8_t* HWY_RESTRICT codes) {
     const int bytes = static_cast<int>(trellis_code_bytes(n, k));
-    std::uint32_t stream = 0;
+    Paths paths(scratch, groups, count);
+    int before[kTogether];
+    std::uint64_t streams[kTogether];
     for (int t = n - 1; t >= 0; --t) {
-      group = trace[t * kGroups + group];
-      stream = stream << k | static_cast<std::uint32_t>(group & (kBranches - 1));
+      paths.step_back(t);
       if (t % 8 != 0) continue;
+      paths.get(before, streams);
       const int at = t / 8 * k;  // eight elements make k whole bytes
-      for (int i = 0; i < k && at + i < bytes; ++i)
-        codes[at + i] = static_cast<std::uint8_t>(stream >> 8 * i);
+      for (int v = 0; v < count; ++v) {
+        for (int i = 0; i < k && at + i < bytes; ++i)
+          codes[v * bytes + at + i] = static_cast<std::uint8_t>(streams[v] >> 8 * i);
+      }
     }
   }
 
-  // The group in which a free run over both sides of the seam crosses it.
-  static HWY_INLINE int find_seam(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch) {
+  // The groups in which free runs over both sides of the seam cross it. Only the second half leaves a
+  // trace: the way back ends where it begins.
+  static HWY_INLINE void find_seams(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch,
+                                    int count, int (&seams)[kTogether]) {
     constexpr int kReach = seam_reach(k);
-    HWY_ALIGN std::int16_t around[2 * kReach];
-    for (int i = 0, t = seam_run_start(k, n); i < 2 * kReach; ++i, t = t + 1 == n ? 0 : t + 1) {
-      around[i] = scratch.input[t];
+    static_assert(kReach % kRenormalizeEvery == 0);
+    int ends[kTogether] = {};
+    for (int v = 0; v < count; ++v) {
+      const std::int16_t* input = scratch.input + v * scratch.input_stride;
+      HWY_ALIGN std::int16_t around[2 * kReach];
+      for (int i = 0, t = seam_run_start(k, n), here; i < 2 * kReach; i += here, t = 0) {
+        here = HWY_MIN(n - t, 2 * kReach - i);
+        std::memcpy(around + i, input + t, static_cast<std::size_t>(here) * sizeof(std::int16_t));
+      }
+      HWY_ALIGN std::uint16_t metrics[kGroups] = {};
+      run<false>(table, around, kReach, metrics, nullptr);
+      run(table, around + kReach, kReach, metrics, trace_of(scratch, v));
+      ends[v] = first_lowest(metrics);
     }
-    HWY_ALIGN std::uint16_t metrics[kGroups] = {};
-    run(table, around, 2 * kReach, metrics, scratch.trace);
-    int group = first_lowest(metrics);
-    for (int t = 2 * kReach - 1; t >= kReach; --t) group = scratch.trace[t * kGroups + group];
-    return group;
+    Paths paths(scratch, ends, count);
+    for (int t = kReach - 1; t >= 0; --t) paths.step_back(t);
+    std::uint64_t streams[kTogether];
+    paths.get(seams, streams);
   }
 
   // A free run bounds the cost of every cycle from below, by the group it ends in; cycles are tried from the
@@ -228,36 +391,53 @@ struct Search {
       const int group = first_lowest(bounds);
       if (subtracted + bounds[group] >= lowest_cost) return;
       bounds[group] = kUnreachable;
-      const std::uint32_t cost = run_cycle(table, n, group, scratch);
+      const std::uint32_t cost = run_cycle(table, n, group, scratch.input, scratch.trace);
       if (cost >= lowest_cost) continue;
       lowest_cost = cost;
-      write_path(scratch.trace, n, group, codes);
+      const int groups[kTogether] = {group};
+      write_paths(scratch, groups, 1, n, codes);
     }
   }
 
-  static void encode(const std::int16_t* HWY_RESTRICT values, const float* HWY_RESTRICT z, int n,
-                     const Scratch& scratch, std::uint8_t* HWY_RESTRICT codes) {
+  // `count` vectors, at most kTogether.
+  static HWY_INLINE void encode_long(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch,
+                                     int count, std::uint8_t* HWY_RESTRICT codes) {
+    int seams[kTogether];
+    find_seams(table, n, scratch, count, seams);
+    for (int v = 0; v < count; ++v)
+      run_cycle(table, n, seams[v], scratch.input + v * scratch.input_stride, trace_of(scratch, v));
+    write_paths(scratch, seams, count, n, codes);
+  }
+
+  static void encode(const std::int16_t* HWY_RESTRICT values, const float* HWY_RESTRICT z, std::size_t count,
+                     int n, const Scratch& scratch, std::uint8_t* HWY_RESTRICT codes) {
     HWY_ALIGN std::int16_t table[256];
     deal_table(values, table);
-    quantize_input(z, n, scratch.input);
-    if (n < kSeamFrom) return encode_short(table, n, scratch, codes);
-    const int seam = find_seam(table, n, scratch);
-    run_cycle(table, n, seam, scratch);
-    write_path(scratch.trace, n, seam, codes);
+    const bool alone = n < kSeamFrom;
+    for (std::size_t i = 0, here; i < count; i += here, codes += here * trellis_code_bytes(n, k)) {
+      here = alone ? 1 : HWY_MIN(count - i, std::size_t{kTogether});
+      for (std::size_t v = 0; v < here; ++v, z += n)
+        quantize_input(z, n, scratch.input + v * static_cast<std::size_t>(scratch.input_stride));
+      if (alone) {
+        encode_short(table, n, scratch, codes);
+      } else {
+        encode_long(table, n, scratch, static_cast<int>(here), codes);
+      }
+    }
   }
 };
 
-void encode(int bits, const std::int16_t* values, const float* z, int n, const Scratch& scratch,
-            std::uint8_t* codes) {
+void encode(int bits, const std::int16_t* values, const float* z, std::size_t count, int n,
+            const Scratch& scratch, std::uint8_t* codes) {
   switch (bits) {
     case 1:
-      return Search<1>::encode(values, z, n, scratch, codes);
+      return Search<1>::encode(values, z, count, n, scratch, codes);
     case 2:
-      return Search<2>::encode(values, z, n, scratch, codes);
+      return Search<2>::encode(values, z, count, n, scratch, codes);
     case 3:
-      return Search<3>::encode(values, z, n, scratch, codes);
+      return Search<3>::encode(values, z, count, n, scratch, codes);
     default:
-      return Search<4>::encode(values, z, n, scratch, codes);
+      return Search<4>::encode(values, z, count, n, scratch, codes);
   }
 }
 
@@ -275,29 +455,34 @@ namespace {
 Scratch thread_scratch(int bits, int n) {
   thread_local hwy::AlignedFreeUniquePtr<std::uint8_t[]> memory;
   thread_local std::size_t capacity = 0;
-  const int elements = std::max(n, 2 * seam_reach(bits));
+  const std::size_t elements = static_cast<std::size_t>(std::max(n, 2 * seam_reach(bits)));
   const std::size_t input = (static_cast<std::size_t>(n) * sizeof(std::int16_t) + 63) / 64 * 64;
-  const std::size_t bytes = input + (static_cast<std::size_t>(elements) << (8 - bits));
+  const std::size_t trace = elements << (8 - bits);
+  const std::size_t bytes = kMostTogether * (input + trace);
   if (bytes > capacity) {
     memory = hwy::AllocateAligned<std::uint8_t>(bytes);
     capacity = memory ? bytes : 0;
     if (!memory) throw std::bad_alloc();
   }
-  return {reinterpret_cast<std::int16_t*>(memory.get()), memory.get() + input};
+  return {.input = reinterpret_cast<std::int16_t*>(memory.get()),
+          .trace = memory.get() + kMostTogether * input,
+          .input_stride = static_cast<std::ptrdiff_t>(input / sizeof(std::int16_t)),
+          .trace_stride = trace};
 }
 
 // Inside the namespace: where one target is built, the dispatch is a plain name.
-void search(const TrellisTable& table, const float* z, int n, std::uint8_t* codes) {
-  VELOX_DISPATCH(encode)(table.bits, table.values.data(), z, n, thread_scratch(table.bits, n), codes);
+void search(const TrellisTable& table, const float* z, std::size_t count, int n, std::uint8_t* codes) {
+  VELOX_DISPATCH(encode)(table.bits, table.values.data(), z, count, n, thread_scratch(table.bits, n), codes);
 }
 
 }  // namespace
 }  // namespace trellis
 
-void trellis_encode(const TrellisTable& table, const float* z, int n, std::uint8_t* codes) {
+void trellis_encode(const TrellisTable& table, const float* z, std::size_t count, int n,
+                    std::uint8_t* codes) {
   trellis::check_bits("trellis_encode", table.bits);
   trellis::check_length("trellis_encode", n);
-  trellis::search(table, z, n, codes);
+  trellis::search(table, z, count, n, codes);
 }
 
 }  // namespace veloxquant

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "codebook/trellis.hpp"
@@ -36,10 +37,15 @@ constexpr int seam_run_start(int bits, int n) {
   return past == 0 ? 0 : n - past;
 }
 
-// Working memory of one vectorized search, both parts aligned to 64 bytes.
+// Vectors that the vectorized search takes together, at most.
+inline constexpr int kMostTogether = 4;
+
+// Its working memory, every part aligned to 64 bytes: for each of those vectors its input and its trace.
 struct Scratch {
-  std::int16_t* input;  // n
-  std::uint8_t* trace;  // by element of the longer run and group: the group before
+  std::int16_t* input;  // n each
+  std::uint8_t* trace;  // by element of the longer run: which branches won, 2^(8 - bits) bytes at most
+  std::ptrdiff_t input_stride;  // between the inputs of two vectors
+  std::size_t trace_stride;
 };
 
 // Throws ConfigError unless bits is 1, 2, 3 or 4, ShapeError unless a code of n elements exists.

@@ -10,35 +10,26 @@
 // A vector whose r is below 2^-40, far under the smallest f16 scale of 2^-24, counts as zero: S = 0 and it
 // decodes to zeros. Scales under 2^-14 are f16 subnormals and lose digits gradually. Should <y, z> not be
 // positive, which no nearest point of a rotated vector shows, `unbiased` falls back to `matched`.
+//
+// Sums have the order of row_math.hpp on every CPU level.
 #pragma once
 
-#include <cmath>
+#include <cstddef>
+#include <cstdint>
 
 #include <veloxquant/core/registry.hpp>
 
-#include "codebook/row_math.hpp"
-
 namespace veloxquant {
 
-// z = x / r; returns r, or 0 (and z = 0) for a zero vector.
-inline double to_unit_variance(const float* x, int d, float* z) {
-  const double r = std::sqrt(dot(x, x, d) / d);
-  const bool zero = r < 0x1p-40;
-  const float inverse = zero ? 0.0f : static_cast<float>(1 / r);
-  for (int c = 0; c < d; ++c) z[c] = x[c] * inverse;
-  return zero ? 0 : r;
-}
+// Rows of d coordinates that are worked on together, so that all that is held of them stays in the nearest
+// cache; buffers of kMaxHeadDim numbers hold them, and one row of any size.
+constexpr std::size_t rows_at_once(int d) { return d >= 1024 ? 1 : static_cast<std::size_t>(2048 / d); }
 
-inline void store_vector_scale(ScaleMode mode, double r, const float* z, const float* y, int d,
-                               std::uint8_t* scales) {
-  double factor = 1;
-  if (mode == ScaleMode::unbiased) {
-    const double along = dot(y, z, d);
-    factor = d / along;
-    if (!(along > 0)) mode = ScaleMode::matched;
-  }
-  if (mode == ScaleMode::matched) factor = std::sqrt(d / dot(y, y, d));
-  store_f16(r == 0 ? 0 : r * factor, "scale", scales, 0);
-}
+// For each of `count` vectors of d coordinates: z = x / r and r, or r = 0 and z = 0 for a zero vector.
+void to_unit_variance(const float* x, std::size_t count, int d, float* z, double* r);
+
+// Stores the f16 scale of each vector. Throws NumericError when f16 cannot hold it.
+void store_vector_scales(ScaleMode mode, const double* r, const float* z, const float* y, std::size_t count,
+                         int d, std::uint8_t* scales);
 
 }  // namespace veloxquant

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
@@ -44,12 +45,15 @@ void pin(const std::string& name, const char* source) {
 
 // The environment is read once, before the first kernel, question or pin. A refused level throws each time.
 void obey_cpu_environment() {
+  static std::atomic<bool> obeyed{false};
+  if (obeyed.load(std::memory_order_acquire)) return;
   static std::once_flag once;
   std::call_once(once, [] {
     supported();
     if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0')
       pin(name, "VELOXQUANT_CPU");
   });
+  obeyed.store(true, std::memory_order_release);
 }
 
 std::string cpu_level() {

@@ -5,21 +5,54 @@
 #include <bit>
 #include <veloxquant/core/error.hpp>
 
+#include "core/dispatch.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/input.cpp"
+#define HWY_WANT_AVX3_DL
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace veloxquant::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Whether the bits of all `count` floats without the sign, which orders them as numbers, are below `limit`.
+// Integers do not trap on signalling NaN.
+bool all_below(std::int32_t limit, const float* x, std::int64_t count) {
+  const hn::CappedTag<std::int32_t, 16> d;
+  const auto* bits = reinterpret_cast<const std::int32_t*>(x);
+  const auto magnitude = hn::Set(d, 0x7fffffff);
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  auto largest = hn::Zero(d), other = largest;
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    largest = hn::Max(largest, hn::And(hn::LoadU(d, bits + i), magnitude));
+    other = hn::Max(other, hn::And(hn::LoadU(d, bits + i + lanes), magnitude));
+  }
+  std::int32_t rest = 0;
+  for (; i < count; ++i) rest = HWY_MAX(rest, std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff);
+  const auto all = hn::Max(hn::Max(largest, other), hn::Set(d, rest));
+  return hn::AllTrue(d, hn::Lt(all, hn::Set(d, limit)));
+}
+
+}  // namespace veloxquant::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace veloxquant {
+
+HWY_EXPORT(all_below);
+
 namespace {
 
-constexpr std::uint32_t kMagnitude = 0x7fffffffu;
-constexpr std::uint32_t kInfinity = 0x7f800000u;  // and NaN beyond it
+constexpr std::int32_t kInfinity = 0x7f800000;  // and NaN beyond it
 
-// The first of `count` floats whose bits without the sign reach `limit`, or `count`. Bits are compared as
-// integers, so that the loop vectorizes and does not trap on signalling NaN.
-std::int64_t first_reaching(std::uint32_t limit, const float* x, std::int64_t count) {
-  std::uint32_t bad = 0;
-  for (std::int64_t i = 0; i < count; ++i)
-    bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(x[i]) & kMagnitude) >= limit);
-  if (bad == 0) return count;
+// The first of `count` floats whose bits without the sign reach `limit`, or `count`.
+std::int64_t first_reaching(std::int32_t limit, const float* x, std::int64_t count) {
+  if (VELOX_DISPATCH(all_below)(limit, x, count)) return count;
   std::int64_t at = 0;
-  while ((std::bit_cast<std::uint32_t>(x[at]) & kMagnitude) < limit) ++at;
+  while ((std::bit_cast<std::int32_t>(x[at]) & 0x7fffffff) < limit) ++at;
   return at;
 }
 
@@ -57,9 +90,7 @@ Tensor checked_vectors(const Tensor& x, int head_dim, const char* operation) {
 
 Tensor narrowed_vectors(const Tensor& x, DType dtype, const char* operation) {
   // What rounds to infinity, halfway beyond the largest finite value.
-  const std::uint32_t limit = dtype == DType::f16    ? 0x477ff000u
-                              : dtype == DType::bf16 ? 0x7f7f8000u
-                                                     : kInfinity;
+  const std::int32_t limit = dtype == DType::f16 ? 0x477ff000 : dtype == DType::bf16 ? 0x7f7f8000 : kInfinity;
   const float* values = x.data<const float>();
   const std::int64_t at = first_reaching(limit, values, x.numel());
   if (at < x.numel()) {
@@ -72,3 +103,4 @@ Tensor narrowed_vectors(const Tensor& x, DType dtype, const char* operation) {
 }
 
 }  // namespace veloxquant
+#endif

@@ -35,15 +35,21 @@ Table& table() {
   return table;
 }
 
+// The caller holds the lock.
+std::vector<std::string> names_in(const Table& t) {
+  std::vector<std::string> names;
+  names.reserve(t.entries.size());
+  for (const auto& [name, value] : t.entries) names.push_back(name);
+  return names;
+}
+
 Entry entry(const std::string& name) {
   Table& t = table();
   const std::lock_guard lock(t.mutex);
   const auto found = t.entries.find(name);
   if (found == t.entries.end()) {
-    std::vector<std::string> known;
-    for (const auto& [key, value] : t.entries) known.push_back(key);
-    throw ConfigError("registry",
-                      fmt::format("unknown method {}; known are {}", quote(name), fmt::join(known, ", ")));
+    throw ConfigError("registry", fmt::format("unknown method {}; known are {}", quote(name),
+                                              fmt::join(names_in(t), ", ")));
   }
   return found->second;
 }
@@ -140,9 +146,7 @@ MethodInfo QuantizerRegistry::info(const std::string& name) { return entry(name)
 std::vector<std::string> QuantizerRegistry::names() {
   Table& t = table();
   const std::lock_guard lock(t.mutex);
-  std::vector<std::string> names;
-  for (const auto& [name, value] : t.entries) names.push_back(name);
-  return names;
+  return names_in(t);
 }
 
 std::shared_ptr<const Quantizer> QuantizerFactory::create(const std::string& name,

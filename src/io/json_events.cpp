@@ -85,8 +85,9 @@ void visit_json(std::string_view text, JsonVisitor& visitor) {
   }
   if (text.substr(0, 3) == "\xef\xbb\xbf") visitor.malformed("a byte order mark");
   Adapter adapter(visitor);
-  json::sax_parse(CountingIterator{text.data(), &visitor.position_},
-                  CountingIterator{text.data() + text.size(), &visitor.position_}, &adapter);
+  const char* const begin = text.data();
+  json::sax_parse(CountingIterator{begin, &visitor.position_},
+                  CountingIterator{begin + text.size(), &visitor.position_}, &adapter);
 }
 
 }  // namespace veloxquant::io

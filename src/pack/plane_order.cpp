@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "pack/bits.hpp"
+#include "pack/plane_pack.hpp"
 
 namespace veloxquant {
 namespace {
@@ -30,23 +31,7 @@ void for_each_plane(int bits, const Visit& visit) {
 
 constexpr std::uint64_t every_byte(unsigned value) noexcept { return value * 0x0101010101010101u; }
 
-// Registers of a unit of lines, in the order in which their fields follow each other: register k of a plane
-// of p bits is field k % (8 / p) of line k / (8 / p).
-void put_register(const Register& codes, int bits, int k, int registers, std::uint8_t* unit) noexcept {
-  for_each_plane(bits, [&](int shift, int width) {
-    const int fields = 8 / width;
-    const std::uint64_t mask = every_byte((1u << width) - 1u);
-    std::uint8_t* line = unit + static_cast<std::size_t>(k / fields) * kLine;
-    for (int w = 0; w < 8; ++w) {
-      std::uint64_t word;
-      std::memcpy(&word, line + 8 * w, 8);
-      word |= ((codes.words[w] >> shift) & mask) << (width * (k % fields));
-      std::memcpy(line + 8 * w, &word, 8);
-    }
-    unit += static_cast<std::size_t>(registers / fields) * kLine;
-  });
-}
-
+// Register k of a unit of lines: of a plane of p bits it is field k % (8 / p) of line k / (8 / p).
 Register get_register(const std::uint8_t* unit, int bits, int k, int registers) noexcept {
   Register codes;
   for_each_plane(bits, [&](int shift, int width) {
@@ -82,15 +67,8 @@ struct KeyPlanes {
   static constexpr int kDims = 8, kRegisters = 8;
   static int first_token(int k) noexcept { return k % 4 * 16; }
   static constexpr int kTokens = 16;  // of a register
+  static constexpr auto pack = pack_key_planes;
 
-  static Register load(ByteRows& rows, int dim, int k) noexcept {
-    Register codes;
-    for (int t = 0; t < kTokens; ++t) {
-      std::memcpy(reinterpret_cast<std::uint8_t*>(codes.words) + 4 * t,
-                  rows.at(first_token(k) + t, dim + k / 4 * 4), 4);
-    }
-    return codes;
-  }
   static void store(const Register& codes, ByteRows& rows, int dim, int k) noexcept {
     for (int t = 0; t < kTokens; ++t) {
       std::memcpy(rows.at(first_token(k) + t, dim + k / 4 * 4),
@@ -104,16 +82,8 @@ struct ValuePlanes {
   static constexpr int kDims = 16, kRegisters = 16;
   static int first_token(int k) noexcept { return 4 * k; }
   static constexpr int kTokens = 4;
+  static constexpr auto pack = pack_value_planes;
 
-  static Register load(ByteRows& rows, int dim, int k) noexcept {
-    Register codes;
-    auto* bytes = reinterpret_cast<std::uint8_t*>(codes.words);
-    for (int t = 0; t < kTokens; ++t) {
-      const std::uint8_t* row = rows.at(4 * k + t, dim);
-      for (int d = 0; d < kDims; ++d) bytes[4 * d + t] = row[d];
-    }
-    return codes;
-  }
   static void store(const Register& codes, ByteRows& rows, int dim, int k) noexcept {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(codes.words);
     for (int t = 0; t < kTokens; ++t) {
@@ -130,16 +100,7 @@ class PlaneOrder final : public BlockOrder {
       : BlockOrder(spec.code_bytes(), spec.scale_bytes()), head_dim_(spec.head_dim), bits_(spec.bits) {}
 
   void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {
-    ByteRows rows(head_dim_);
-    for (int t = 0; t < kBlockTokens; ++t) {
-      unpack_codes(codes + static_cast<std::size_t>(t) * code_bytes(), head_dim_, bits_, rows.at(t, 0));
-    }
-    std::memset(block, 0, kBlockTokens * code_bytes());
-    for (int dim = 0; dim < head_dim_; dim += Planes::kDims) {
-      for (int k = 0; k < Planes::kRegisters; ++k) {
-        put_register(Planes::load(rows, dim, k), bits_, k, Planes::kRegisters, block + unit(dim));
-      }
-    }
+    Planes::pack(codes, head_dim_, bits_, block);
     pack_scales(scales, block);
   }
 

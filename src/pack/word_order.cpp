@@ -15,19 +15,18 @@ void move_word(std::uint8_t* block, std::size_t place, std::uint8_t* row, std::s
   }
 }
 
+// Word g L + l of a string, of kGroups L words, is word number place(l, g, token) of a block.
 struct KeyWords {
-  static constexpr std::size_t kBytes = 4;
-  static std::size_t place(std::size_t word, std::size_t, std::size_t token) noexcept {
-    return kBlockTokens * word + token;
+  static constexpr std::size_t kBytes = 4, kGroups = 1;
+  static std::size_t place(std::size_t l, std::size_t /*g*/, std::size_t token) noexcept {
+    return kBlockTokens * l + token;
   }
 };
 
 struct ValueHalves {
-  static constexpr std::size_t kBytes = 2;
-  static std::size_t place(std::size_t half, std::size_t halves, std::size_t token) noexcept {
-    const std::size_t lines = halves / 8;
-    const std::size_t line = kBlockTokens / 4 * (half % lines) + token / 4;
-    return 32 * line + 4 * (half / lines) + token % 4;
+  static constexpr std::size_t kBytes = 2, kGroups = 8;
+  static std::size_t place(std::size_t l, std::size_t g, std::size_t token) noexcept {
+    return 32 * (kBlockTokens / 4 * l + token / 4) + 4 * g + token % 4;
   }
 };
 
@@ -50,11 +49,12 @@ class WordOrder final : public BlockOrder {
  private:
   template <bool ToBlock>
   void move(std::uint8_t* block, int first, int count, std::uint8_t* rows) const noexcept {
-    const std::size_t words = code_bytes() / Words::kBytes;
-    for (int t = 0; t < count; ++t, rows += code_bytes()) {
-      for (std::size_t w = 0; w < words; ++w) {
-        move_word<Words::kBytes, ToBlock>(block, Words::place(w, words, static_cast<std::size_t>(first + t)),
-                                          rows, w);
+    const std::size_t lines = code_bytes() / (Words::kBytes * Words::kGroups);
+    const auto begin = static_cast<std::size_t>(first), end = begin + static_cast<std::size_t>(count);
+    for (std::size_t token = begin; token < end; ++token, rows += code_bytes()) {
+      for (std::size_t g = 0; g < Words::kGroups; ++g) {
+        for (std::size_t l = 0; l < lines; ++l)
+          move_word<Words::kBytes, ToBlock>(block, Words::place(l, g, token), rows, g * lines + l);
       }
     }
   }

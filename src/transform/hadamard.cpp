@@ -14,9 +14,12 @@
 #include "transform/head_dim.hpp"
 #include "transform/paley.hpp"
 #include "transform/random.hpp"
+#include "transform/sylvester.hpp"
 
 namespace veloxquant {
 namespace {
+
+constexpr int kMaxRounds = 8;
 
 // The core of the Hadamard matrix of this order: 1, four times the odd part, or 0 when there is none.
 int core_of(int order) {
@@ -31,14 +34,6 @@ int largest_order(int limit) {
   return limit;
 }
 
-void stage(const float* HWY_RESTRICT in, float* HWY_RESTRICT out, int half) {
-  for (int i = 0; i < half; ++i) {
-    const float a = in[i], b = in[half + i];
-    out[2 * i] = a + b;
-    out[2 * i + 1] = a - b;
-  }
-}
-
 void butterfly(float* HWY_RESTRICT x, float* HWY_RESTRICT y, int count) {
   for (int i = 0; i < count; ++i) {
     const float a = x[i], b = y[i];
@@ -47,19 +42,7 @@ void butterfly(float* HWY_RESTRICT x, float* HWY_RESTRICT y, int count) {
   }
 }
 
-// Sylvester's matrix of order `count` (a power of two) on single values: log2(count) stages of sums and
-// differences of i and i + count / 2, written side by side. Unlike butterflies in place, every stage reads
-// and writes contiguously. The result ends in x; both arrays have `count` values.
-void multiply_sylvester(float* x, float* scratch, int count) {
-  float *in = x, *out = scratch;
-  for (int done = 1; done < count; done *= 2) {
-    stage(in, out, count / 2);
-    std::swap(in, out);
-  }
-  if (in != x) std::memcpy(x, in, sizeof(float) * static_cast<std::size_t>(count));
-}
-
-// The same on `count` runs of `core` values, in place.
+// Sylvester's matrix of order `count` (a power of two) on `count` runs of `core` values, in place.
 void multiply_sylvester_runs(float* x, int count, int core) {
   for (int half = 1; half < count; half *= 2)
     for (int begin = 0; begin < count; begin += 2 * half)
@@ -88,8 +71,8 @@ std::vector<std::int32_t> random_permutation(int count, SplitMix64& random) {
 
 HadamardTransform::HadamardTransform(int head_dim, std::uint64_t seed, int rounds) : head_dim_(head_dim) {
   require_head_dim(head_dim, "hadamard");
-  if (rounds < 1 || rounds > 8)
-    throw ConfigError("hadamard", fmt::format("rounds is {}, but must be from 1 to 8", rounds));
+  if (rounds < 1 || rounds > kMaxRounds)
+    throw ConfigError("hadamard", fmt::format("rounds is {}, but must be from 1 to {}", rounds, kMaxRounds));
 
   std::vector<float> norms;
   for (int begin = 0; begin < head_dim;) {
@@ -118,7 +101,7 @@ void HadamardTransform::multiply(float* x, float* scratch, bool transposed) cons
   for (const Block& block : blocks_) {
     float* values = x + block.begin;
     if (block.core == 1) {
-      multiply_sylvester(values, scratch, block.count);
+      multiply_sylvester(values, block.count);
       continue;
     }
     multiply_sylvester_runs(values, block.count, block.core);
@@ -129,7 +112,18 @@ void HadamardTransform::multiply(float* x, float* scratch, bool transposed) cons
   }
 }
 
-void HadamardTransform::apply_row(const float* x, float* y) const {
+void HadamardTransform::apply_row(const float* x, float* y) const { apply_rows(x, 1, y); }
+
+void HadamardTransform::apply_rows(const float* x, std::size_t count, float* y) const {
+  if (blocks_.size() == 1 && blocks_[0].core == 1) {
+    const float* factors[kMaxRounds];
+    for (std::size_t r = 0; r < rounds_.size(); ++r) factors[r] = rounds_[r].signs.data();
+    return multiply_sylvester_rounds(x, count, head_dim_, {factors, rounds_.size()}, y);
+  }
+  for (std::size_t i = 0; i < count; ++i, x += head_dim_, y += head_dim_) apply_blocks(x, y);
+}
+
+void HadamardTransform::apply_blocks(const float* x, float* y) const {
   float scratch[kMaxHeadDim + kMatrixPad];
   std::memcpy(y, x, sizeof(float) * static_cast<std::size_t>(head_dim_));
   for (const Round& round : rounds_) {

@@ -18,6 +18,10 @@ Tensor map_rows(const Tensor& x, int head_dim, const char* operation, Map map) {
 
 }  // namespace
 
+void RowTransform::apply_rows(const float* x, std::size_t count, float* y) const {
+  for (std::size_t i = 0; i < count; ++i, x += head_dim(), y += head_dim()) apply_row(x, y);
+}
+
 TransformResult RowTransform::apply(const Tensor& x) const {
   const auto map = [this](const float* in, float* out) { apply_row(in, out); };
   return {map_rows(x, head_dim(), "transform", map), {}, x.dtype()};

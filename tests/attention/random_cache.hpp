@@ -13,10 +13,10 @@
 #include <random>
 #include <string>
 #include <vector>
-#include <veloxquant/core/cpu.hpp>
 #include <veloxquant/core/half.hpp>
 
 #include "attention/attend.hpp"
+#include "cpu_levels.hpp"
 
 namespace veloxquant::test {
 
@@ -183,15 +183,5 @@ struct PartialBuffers {
   AttendPartial partial() { return {max.data(), sum.data(), out.data()}; }
   std::vector<float> max, sum, out;
 };
-
-// Pins each CPU level in turn.
-template <class Body>
-void on_every_cpu_level(const Body& body) {
-  for (const std::string& level : available_cpu_levels()) {
-    set_cpu_level(level);
-    body(level);
-  }
-  set_cpu_level("");
-}
 
 }  // namespace veloxquant::test

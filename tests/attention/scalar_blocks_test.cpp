@@ -61,8 +61,8 @@ TEST(ScalarBlocks, SumsFollowTheDefinition) {
   }
 }
 
-// The largest products there are, which sums of 16 or 32 bits must not clip: all queries alike and all codes at
-// the table's end.
+// The largest products there are, which sums of 16 or 32 bits must not clip: all queries alike and all codes
+// at the table's end.
 TEST(ScalarBlocks, LargestProductsAreNotClipped) {
   std::mt19937 random(3);
   for (int bits = 1; bits <= 8; ++bits) {

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <veloxquant/core/artifact_store.hpp>
+#include <veloxquant/core/thread_pool.hpp>
 
 #include "fixtures.hpp"
 
@@ -142,6 +144,41 @@ TEST(Append, RaggedRowsAreAsIfAppendedAlone) {
     EXPECT_TRUE(same_floats(state.slice(0, b, b + 1).slice(2, 0, size), alone.state().first));
     const Tensor padding = state.slice(0, b, b + 1).slice(2, size, 101);
     EXPECT_TRUE(same_floats(padding, Tensor::zeros(padding.shape(), DType::f32)));
+  }
+}
+
+// A page that trim() has opened is in block order until new codes come.
+TEST(Append, OfNothingLeavesOpenedPagesAsTheyAre) {
+  const Tensor x = random_vectors({1, 2, 65, 64}, 1);
+  PackedKVCache cache = make_cache({.sinks = 1}), short_one = make_cache({.sinks = 1});
+  cache.append(x);
+  cache.trim(1);
+  cache.append_ragged(x, {}, std::vector<std::int64_t>{0});
+  short_one.append(x.slice(2, 0, 64));
+  EXPECT_TRUE(same_floats(cache.state().first, short_one.state().first));
+  cache.append(x.slice(2, 64, 65));
+  short_one.append(x.slice(2, 64, 65));
+  EXPECT_TRUE(same_floats(cache.state().first, short_one.state().first));
+}
+
+// Single tokens are coded for several heads at once, each with its own mean, and shared out among threads.
+TEST(Append, TokensOfManyHeadsAreAsInAChunk) {
+  constexpr int kHeads = 19;
+  const Tensor keys = random_vectors({1, kHeads, 66, 64}, 1), values = random_vectors({1, kHeads, 66, 64}, 2);
+  const auto artifacts = std::make_shared<ArtifactStore>();
+  artifacts->put("layers.0.keys.mean", random_vectors({kHeads, 64}, 7, 3));
+  artifacts->put("layers.0.values.mean", random_vectors({kHeads, 64}, 8, 3));
+  for (const char* method : {"turboquant_mse:3:centre=true", "trellis:2:centre=true", "affine:4:centre=true",
+                             "turboquant_mse:4", "fp16"}) {
+    const auto config = std::make_shared<const KVCacheConfig>(
+        options_of({.keys = method, .values = method, .kv_heads = kHeads}));
+    PackedKVCache chunk(config, 0, artifacts);
+    chunk.append(keys, values);
+    for (const int threads : {1, 2, 3}) {
+      PackedKVCache single(config, 0, artifacts, std::make_shared<ThreadPool>(threads));
+      for (std::int64_t t = 0; t < 66; ++t) single.append(keys.slice(2, t, t + 1), values.slice(2, t, t + 1));
+      EXPECT_EQ(bytes_of(single), bytes_of(chunk)) << method << ", " << threads << " threads";
+    }
   }
 }
 

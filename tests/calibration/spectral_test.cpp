@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <memory>
+#include <veloxquant/attention/arithmetic.hpp>
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/calibration/moments.hpp>
 #include <veloxquant/core/error.hpp>
@@ -146,6 +147,77 @@ TEST(Spectral, AConstantOffsetCostsNothing) {
 TEST(Spectral, PiecesOfAnySizeGiveTheSameCache) {
   const Calibrated made = calibrate(64, 1);
   EXPECT_EQ(errors(made, "spectral:2"), errors(made, "spectral:2", 7));
+}
+
+// Softmax attention on what state() gives back, in double precision.
+std::vector<double> attend_by_definition(const std::pair<Tensor, Tensor>& state, const Tensor& queries) {
+  const Tensor keys = state.first.contiguous(), values = state.second.contiguous();
+  const std::int64_t tokens = keys.dim(2), group = queries.dim(1) / kHeads, fresh = queries.dim(2);
+  std::vector<double> out;
+  for (std::int64_t h = 0; h < queries.dim(1); ++h) {
+    for (std::int64_t n = 0; n < fresh; ++n) {
+      const float* q = queries.data<const float>() + (h * fresh + n) * kDim;
+      std::vector<double> sum(kDim);
+      double total = 0;
+      for (std::int64_t t = 0; t < tokens - fresh + 1 + n; ++t) {
+        const std::int64_t at = (h / group * tokens + t) * kDim;
+        double score = 0;
+        for (std::int64_t c = 0; c < kDim; ++c)
+          score += static_cast<double>(q[c]) * static_cast<double>(keys.data<const float>()[at + c]);
+        const double weight = std::exp(score / std::sqrt(static_cast<double>(kDim)));
+        total += weight;
+        for (std::int64_t c = 0; c < kDim; ++c)
+          sum[static_cast<std::size_t>(c)] +=
+              weight * static_cast<double>(values.data<const float>()[at + c]);
+      }
+      for (const double x : sum) out.push_back(x / total);
+    }
+  }
+  return out;
+}
+
+// Through the basis and its frames, whatever their length and wherever the positions leave a gap.
+TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
+  const AttentionArithmetic before = attention_arithmetic();
+  for (const AttentionArithmetic arithmetic : {AttentionArithmetic::precise, AttentionArithmetic::fast}) {
+    set_attention_arithmetic(arithmetic);
+    for (const std::int64_t frame : {0, 1, 16, 64, 100}) {
+      const Calibrated made = calibrate(frame, 0.5f);
+      for (const char* values : {"spectral:2", "turboquant_mse:4"}) {
+        for (const std::int64_t sinks : {0, 4}) {
+          const auto caches = make_caches(config_for("spectral:2", values, sinks), made.store,
+                                          std::make_shared<ThreadPool>(1));
+          PackedKVCache& cache = *caches[0];
+          const Tensor k = Tensor::copy_of<float>(made.keys, {1, kHeads, kTokens, kDim});
+          const Tensor v = Tensor::copy_of<float>(made.values, {1, kHeads, kTokens, kDim});
+          std::vector<std::int64_t> positions(kTokens);
+          for (std::int64_t t = 0; t < kTokens; ++t)
+            positions[static_cast<std::size_t>(t)] = t + (t >= 150 ? 23 : 0);
+          cache.append(k, v, Tensor::copy_of<std::int64_t>(positions, {kTokens}));
+          // One token and a few, fewer and more rows than a kernel takes; then with a block that holds
+          // trimmed tokens.
+          for (const std::int64_t fresh : {1, 5, 2}) {
+            if (fresh == 2) cache.trim(kTokens - 60 - sinks);
+            const std::vector<float> rows =
+                testing::correlated_rows(4 * static_cast<std::size_t>(fresh), kDim, 7, 0);
+            const Tensor queries = Tensor::copy_of<float>(rows, {1, 4, fresh, kDim});
+            const Tensor out = cache.attend(queries, 0, {});
+            const std::vector<double> wanted = attend_by_definition(cache.state(), queries);
+            double error = 0, energy = 0;
+            for (std::size_t i = 0; i < wanted.size(); ++i) {
+              const double is = static_cast<double>(out.data<const float>()[i]);
+              error += (is - wanted[i]) * (is - wanted[i]);
+              energy += wanted[i] * wanted[i];
+            }
+            const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 2e-2;
+            EXPECT_LT(std::sqrt(error / energy), bound)
+                << frame << " " << values << " " << sinks << " " << fresh;
+          }
+        }
+      }
+    }
+  }
+  set_attention_arithmetic(before);
 }
 
 TEST(Spectral, SpendsTheBudgetOverAllGroupsAndNeverMore) {

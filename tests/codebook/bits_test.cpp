@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "cpu_levels.hpp"
+#include "pack/pack_rows.hpp"
 #include "transform/random.hpp"
 
 namespace veloxquant {
@@ -32,6 +34,25 @@ TEST_P(Bits, PackingFollowsTheDefinitionBitByBit) {
       }
     EXPECT_EQ(packed, expected) << count;
   }
+}
+
+TEST_P(Bits, RowsArePackedAsTheyAreAlone) {
+  const int bits = GetParam();
+  test::on_every_cpu_level([&](const std::string& level) {
+    for (const int count : {1, 2, 7, 8, 9, 16, 66, 80, 128}) {
+      for (const std::size_t rows : {0u, 1u, 2u, 5u}) {
+        const auto codes = random_codes(count * static_cast<int>(rows), bits);
+        const std::size_t bytes = packed_bytes(count, bits);
+        std::vector<std::uint8_t> packed(rows * bytes, 0xff), expected(packed.size());
+        for (std::size_t i = 0; i < rows; ++i) {
+          pack_codes(codes.data() + i * static_cast<std::size_t>(count), count, bits,
+                     expected.data() + i * bytes);
+        }
+        pack_rows(codes.data(), rows, count, bits, packed.data());
+        ASSERT_EQ(packed, expected) << level << " " << count << " " << rows;
+      }
+    }
+  });
 }
 
 TEST_P(Bits, UnpackingAndReadingGiveTheCodesBack) {

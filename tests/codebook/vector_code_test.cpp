@@ -1,13 +1,18 @@
 // Codes with one scale a vector: scalar and trellis.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/core/half.hpp>
 
+#include "codebook/row_math.hpp"
 #include "codebook/samples.hpp"
+#include "codebook/scalar_table.hpp"
+#include "codebook/vector_scale.hpp"
+#include "cpu_levels.hpp"
 #include "pack/bits.hpp"
 
 namespace veloxquant {
@@ -50,6 +55,90 @@ TEST(ScalarCode, CodesAreTheNearestCentroids) {
           ASSERT_LE(std::fabs(z - chosen), std::fabs(z - other) + 1e-6) << d << " " << bits;
       }
     }
+}
+
+// Every width has a search of its own; index() arbitrates.
+TEST(ScalarCode, EveryLevelFindsTheSameIndices) {
+  for (int bits = 1; bits <= 8; ++bits) {
+    const auto table = lloyd_max_table(bits, 128);
+    std::vector<float> x = normal_values(300, 31);
+    for (const float threshold : table->thresholds)
+      for (const float near : {threshold, std::nextafter(threshold, -9.0f), std::nextafter(threshold, 9.0f)})
+        x.push_back(near);
+    for (const float special : {0.0f, -0.0f, 1e-45f, -1e-45f, 100.0f, -100.0f, 3e38f, -3e38f})
+      x.push_back(special);
+    test::on_every_cpu_level([&](const std::string& level) {
+      for (const int count : {static_cast<int>(x.size()), 128, 37, 1, 0}) {
+        const auto n = static_cast<std::size_t>(count);
+        std::vector<std::uint8_t> index(n);
+        std::vector<float> y(n);
+        const float* from = x.data() + x.size() - n;
+        table->quantize(from, count, index.data(), y.data());
+        for (std::size_t i = 0; i < n; ++i) {
+          ASSERT_EQ(index[i], table->index(from[i])) << level << ", " << bits << " bits, " << from[i];
+          ASSERT_EQ(y[i], (*table->centroids)[index[i]]);
+        }
+      }
+    });
+  }
+}
+
+TEST(VectorScale, EveryLevelFollowsTheFixedOrder) {
+  constexpr std::size_t kRows = 70;
+  for (const int d : {2, 18, 66, 100, 128}) {
+    const auto width = static_cast<std::size_t>(d);
+    auto x = normal_values(kRows * width, 37);
+    std::fill_n(x.begin(), width, 0.0f);
+    // Points that lie against their vectors here and there, which `unbiased` has a rule for.
+    const auto y = normal_values(kRows * width, 41);
+    test::on_every_cpu_level([&](const std::string& level) {
+      std::vector<float> z(x.size());
+      std::vector<double> r(kRows);
+      to_unit_variance(x.data(), kRows, d, z.data(), r.data());
+      for (const ScaleMode mode : kModes) {
+        std::vector<std::uint8_t> scales(2 * kRows);
+        store_vector_scales(mode, r.data(), z.data(), y.data(), kRows, d, scales.data());
+        for (std::size_t i = 0; i < kRows; ++i) {
+          const float *row = x.data() + i * width, *unit = z.data() + i * width,
+                      *point = y.data() + i * width;
+          const double rms = std::sqrt(dot(row, row, d) / d);
+          ASSERT_EQ(r[i], rms) << level << " " << d;
+          const float inverse = i == 0 ? 0.0f : static_cast<float>(1 / rms);
+          for (int c = 0; c < d; ++c) ASSERT_EQ(unit[c], row[c] * inverse) << level << " " << d;
+          const double along = dot(point, unit, d);
+          const double factor = mode == ScaleMode::one ? 1
+                                : mode == ScaleMode::unbiased && along > 0
+                                    ? d / along
+                                    : std::sqrt(d / dot(point, point, d));
+          std::uint8_t expected[2];
+          store_f16(rms == 0 ? 0 : rms * factor, "scale", expected, 0);
+          ASSERT_EQ(std::memcmp(scales.data() + 2 * i, expected, 2), 0) << level << " " << d << " " << i;
+        }
+      }
+    });
+  }
+}
+
+TEST(VectorCode, RowsAreCodedAsTheyAreAlone) {
+  constexpr std::size_t kRows = 35;
+  for (const int d : {18, 64, 128, 256}) {
+    const auto width = static_cast<std::size_t>(d);
+    const auto x = normal_values(kRows * width, 43);
+    for (const auto& code : all_codes(d, ScaleMode::unbiased)) {
+      std::vector<std::uint8_t> codes, scales;
+      for (std::size_t i = 0; i < kRows; ++i) {
+        const auto row = encode(*code, x.data() + i * width);
+        codes.insert(codes.end(), row.codes.begin(), row.codes.end());
+        scales.insert(scales.end(), row.scales.begin(), row.scales.end());
+      }
+      test::on_every_cpu_level([&](const std::string& level) {
+        std::vector<std::uint8_t> row_codes(codes.size()), row_scales(scales.size());
+        code->encode_rows(x.data(), kRows, row_codes.data(), row_scales.data());
+        EXPECT_EQ(row_codes, codes) << level << " " << code->spec().name() << " " << d;
+        EXPECT_EQ(row_scales, scales) << level << " " << code->spec().name() << " " << d;
+      });
+    }
+  }
 }
 
 TEST(VectorCode, ScalesFollowTheirDefinitions) {

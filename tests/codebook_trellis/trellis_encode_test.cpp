@@ -49,6 +49,32 @@ TEST_P(TrellisBits, RandomVectorsGiveTheReferenceBytes) {
   });
 }
 
+// Vectors coded together, in any number, have the codes that they have alone.
+TEST_P(TrellisBits, RowsGiveTheBytesOfSingleVectors) {
+  const TrellisTable& table = trellis_table(GetParam());
+  on_every_target([&] {
+    std::mt19937_64 random(11);
+    for (const int n : {16, 62, 64, 66, 128}) {
+      for (std::size_t count = 0; count <= 9; ++count) {
+        const auto width = static_cast<std::size_t>(n);
+        const std::size_t bytes = trellis_code_bytes(n, table.bits);
+        std::vector<float> rows;
+        std::vector<std::uint8_t> expected;
+        for (std::size_t i = 0; i < count; ++i) {
+          const std::vector<float> z = gaussian(n, 1, random);
+          rows.insert(rows.end(), z.begin(), z.end());
+          expected.resize((i + 1) * bytes);
+          trellis_encode_reference(table, rows.data() + i * width, n, expected.data() + i * bytes);
+        }
+        expected.resize(count * bytes + 1, 0x55);
+        std::vector<std::uint8_t> codes(count * bytes + 1, 0x55);
+        trellis_encode(table, rows.data(), count, n, codes.data());
+        EXPECT_EQ(codes, expected) << n << ", " << count;
+      }
+    }
+  });
+}
+
 // Coarse inputs and a coarse table make ties the rule.
 TEST_P(TrellisBits, TiesGiveTheReferenceBytes) {
   std::mt19937_64 random(8);

@@ -1,11 +1,13 @@
 #include <dlpack/dlpack.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <numeric>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/core/tensor.hpp>
 
 #include "core/input.hpp"
+#include "cpu_levels.hpp"
 
 namespace veloxquant {
 namespace {
@@ -111,6 +113,24 @@ TEST(Tensor, DlpackRunsTheForeignDeleterOnce) {
   managed.dl_tensor.device.device_type = kDLCUDA;
   EXPECT_THROW(Tensor::from_dlpack(&managed), UnsupportedError);
   EXPECT_EQ(deleted, 1);  // refused tensors stay the caller's
+}
+
+TEST(Input, NoLevelOverlooksWhatIsNotFinite) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  test::on_every_cpu_level([](const std::string& level) {
+    Tensor x = Tensor::zeros({1, 1, 5, 18}, DType::f32);
+    for (float& value : x.span<float>()) value = -std::numeric_limits<float>::max();
+    EXPECT_NO_THROW(checked_vectors(x, 18, "append")) << level;
+    for (float& value : x.span<float>()) {
+      for (const float wrong : {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(),
+                                -std::numeric_limits<float>::signaling_NaN()}) {
+        const float before = value;
+        value = wrong;
+        EXPECT_THROW(checked_vectors(x, 18, "append"), NumericError) << level << " " << wrong;
+        value = before;
+      }
+    }
+  });
 }
 
 TEST(Input, NamesThePositionOfNan) {

@@ -37,8 +37,8 @@ class Command : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // Runs `veloxquant benchmark` with the demo model and its sample text.
-  Outcome run(const std::string& arguments) const {
-    const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+  Outcome run(const std::string& arguments,
+              const std::string& model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama") const {
     const std::string command = "'" VELOXQUANT_COMMAND "' benchmark --model '" + model + "' --threads 1 " +
                                 arguments + " >'" + (folder_ / "out").string() + "' 2>'" +
                                 (folder_ / "err").string() + "'";
@@ -90,6 +90,15 @@ TEST_F(Command, ASyntheticContextIsSaidInTheReport) {
   EXPECT_THAT(table.out, HasSubstr("filled MB"));
   EXPECT_THAT(table.out, HasSubstr("fill_context 3000"));
   EXPECT_THAT(table.out, HasSubstr("3000 tokens of normal noise"));
+}
+
+TEST_F(Command, PathsMayHoldAnyBytes) {
+  const auto link = folder_ / "caf\xe9";
+  std::filesystem::create_directory_symlink(VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama", link);
+  const Outcome outcome = run("--method fp16 --format json" + tiny_, link.string());
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.err.find("was not measured"), std::string::npos) << outcome.err;
+  EXPECT_EQ(nlohmann::json::parse(outcome.out)["model"]["name"], "caf\xef\xbf\xbd");
 }
 
 TEST_F(Command, SaysWhenTheTextIsShort) {

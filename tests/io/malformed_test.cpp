@@ -214,9 +214,9 @@ std::vector<Malformed> ranges() {
       {"Hole", file_of(two("[0,4]", "[5,9]"), std::string(9, 'x')), "a hole"},
       {"HoleAtTheBegin", file_of(two("[1,5]", "[5,9]"), std::string(9, 'x')), "a hole"},
       {"EmptyTensorWithinAnother",
-       file_of(
-           R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})",
-           kEight),
+       file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+               R"("b":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})",
+               kEight),
        "an overlap"},
       {"TrailingBytes", file_of(kGood, kEight + "PK"), "2 bytes are left over"},
       {"TrailingBytesWithoutTensors", file_of("{}", "x"),

@@ -42,27 +42,30 @@ unsigned drawn_code(const std::uint8_t* block, int bits, Role role, int token, i
 }
 
 TEST(BlockOrder, PlanesAreAsDrawn) {
-  std::mt19937 random(1);
-  for (int bits = 1; bits <= 8; ++bits) {
-    for (int head_dim : {16, 80, 128}) {
-      const CodeSpec spec = make_spec({CodeKind::scalar, bits, 0}, head_dim);
-      const std::vector<std::uint8_t> codes = random_codes(spec, 64, random),
-                                      scales = random_scales(spec, 64, random);
-      for (Role role : {Role::keys, Role::values}) {
-        const auto order = block_order(spec, role);
-        AlignedBlock block(order->bytes());
-        order->pack(codes.data(), scales.data(), block.data);
-        for (int t = 0; t < 64; ++t) {
-          for (int c = 0; c < head_dim; ++c) {
-            const unsigned code = read_bits(codes.data() + static_cast<std::size_t>(t) * spec.code_bytes(),
-                                            static_cast<std::size_t>(c * bits), bits);
-            ASSERT_EQ(drawn_code(block.data, bits, role, t, c), code)
-                << bits << " bits, " << to_string(role) << ", token " << t << ", dim " << c;
+  on_every_cpu_level([](const std::string& level) {
+    std::mt19937 random(1);
+    for (int bits = 1; bits <= 8; ++bits) {
+      for (int head_dim : {16, 80, 128}) {
+        const CodeSpec spec = make_spec({CodeKind::scalar, bits, 0}, head_dim);
+        const std::vector<std::uint8_t> codes = random_codes(spec, 64, random),
+                                        scales = random_scales(spec, 64, random);
+        for (Role role : {Role::keys, Role::values}) {
+          const auto order = block_order(spec, role);
+          AlignedBlock block(order->bytes());
+          order->pack(codes.data(), scales.data(), block.data);
+          for (int t = 0; t < 64; ++t) {
+            for (int c = 0; c < head_dim; ++c) {
+              const unsigned code = read_bits(codes.data() + static_cast<std::size_t>(t) * spec.code_bytes(),
+                                              static_cast<std::size_t>(c * bits), bits);
+              ASSERT_EQ(drawn_code(block.data, bits, role, t, c), code)
+                  << level << ", " << bits << " bits, " << to_string(role) << ", token " << t << ", dim "
+                  << c;
+            }
           }
         }
       }
     }
-  }
+  });
 }
 
 TEST(BlockOrder, EveryCodeComesBackWhole) {

@@ -7,8 +7,10 @@
 
 #include <veloxquant/core/error.hpp>
 
+#include "cpu_levels.hpp"
 #include "transform/paley.hpp"
 #include "transform/random.hpp"
+#include "transform/sylvester.hpp"
 
 namespace veloxquant {
 namespace {
@@ -120,6 +122,67 @@ TEST(Hadamard, SeedDeterminesTheTransformForEver) {
   EXPECT_EQ(checksum(128, 0), 13307791340097687232u);
   EXPECT_EQ(checksum(96, 1), 3474836203859111199u);
   EXPECT_EQ(checksum(100, 2), 4979244486398407008u);
+}
+
+// Sums and differences of coordinates n / 2, n / 4, .. 1 apart, one at a time.
+std::vector<float> by_butterflies(std::vector<float> x) {
+  for (std::size_t half = x.size() / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if ((i & half) != 0) continue;
+      const float a = x[i], b = x[i + half];
+      x[i] = a + b;
+      x[i + half] = a - b;
+    }
+  return x;
+}
+
+TEST(Sylvester, EveryLevelGivesTheButterfliesBitForBit) {
+  test::on_every_cpu_level([](const std::string& level) {
+    for (int n = 2; n <= 4096; n *= 2) {
+      auto x = normal_row(n, static_cast<std::uint64_t>(n));
+      x[0] = x[1] = -0.0f;
+      const auto expected = by_butterflies(x);
+      multiply_sylvester(x.data(), n);
+      ASSERT_EQ(std::memcmp(x.data(), expected.data(), 4 * x.size()), 0) << level << " " << n;
+    }
+  });
+}
+
+TEST(Sylvester, EveryLevelGivesTheRoundsBitForBit) {
+  constexpr std::size_t kRows = 3;
+  test::on_every_cpu_level([](const std::string& level) {
+    for (int n = 2; n <= 1024; n *= 2) {
+      const auto width = static_cast<std::size_t>(n);
+      const auto x = normal_row(static_cast<int>(kRows) * n, 1), d1 = normal_row(n, 2), d2 = normal_row(n, 3);
+      std::vector<float> expected, y(x.size());
+      for (std::size_t i = 0; i < kRows; ++i) {
+        std::vector<float> row(x.begin() + static_cast<std::ptrdiff_t>(i * width),
+                               x.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
+        for (const auto* factors : {&d1, &d2}) {
+          for (std::size_t c = 0; c < width; ++c) row[c] *= (*factors)[c];
+          row = by_butterflies(row);
+        }
+        expected.insert(expected.end(), row.begin(), row.end());
+      }
+      const float* const factors[] = {d1.data(), d2.data()};
+      multiply_sylvester_rounds(x.data(), kRows, n, factors, y.data());
+      ASSERT_EQ(std::memcmp(y.data(), expected.data(), 4 * y.size()), 0) << level << " " << n;
+    }
+  });
+}
+
+TEST(Hadamard, RowsAreTransformedAsTheyAreAlone) {
+  constexpr int kRows = 5;
+  test::on_every_cpu_level([](const std::string& level) {
+    for (const int d : kSizes) {
+      const HadamardTransform transform(d, 13);
+      const auto x = normal_row(kRows * d, 3);
+      std::vector<float> rows(x.size()), alone(x.size());
+      transform.apply_rows(x.data(), kRows, rows.data());
+      for (int i = 0; i < kRows; ++i) transform.apply_row(x.data() + i * d, alone.data() + i * d);
+      ASSERT_EQ(rows, alone) << level << " " << d;
+    }
+  });
 }
 
 TEST(Hadamard, RefusesSizesAndRounds) {

@@ -43,6 +43,12 @@ class VectorQuantizer : public Quantizer {
   // and scales [count, scale_bytes(head)]. Throws NumericError when a value leaves the range that the code holds.
   virtual void encode_rows(const float* rows, std::size_t count, int head, std::uint8_t* codes,
                            std::uint8_t* scales) const = 0;
+  // The same for one vector of each of `heads` KV heads from `first` on, which are cheaper coded together
+  // than one by one: rows [heads, head_dim], codes and scales where the heads want theirs.
+  virtual void encode_heads(const float* rows, int first, int heads, std::uint8_t* const* codes,
+                            std::uint8_t* const* scales) const {
+    for (int i = 0; i < heads; ++i, rows += head_dim()) encode_rows(rows, 1, first + i, codes[i], scales[i]);
+  }
   // The inverse: the decoded vectors in the space of the input.
   virtual void decode_rows(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, int head,
                            float* rows) const = 0;

@@ -13,6 +13,7 @@
 // adjoint, step by step. Inputs near the end of the float range (a norm beyond about 1e37) overflow.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -29,6 +30,7 @@ class HadamardTransform final : public RowTransform {
   // Rounds done, the additional one of split sizes included.
   int rounds() const noexcept { return static_cast<int>(rounds_.size()); }
   void apply_row(const float* x, float* y) const override;
+  void apply_rows(const float* x, std::size_t count, float* y) const override;
   void inverse_row(const float* y, float* x) const override;
   std::size_t nbytes() const noexcept override;
 
@@ -42,6 +44,7 @@ class HadamardTransform final : public RowTransform {
     std::vector<std::int32_t> gather;  // before the signs: coordinate i comes from gather[i]; empty: itself
   };
 
+  void apply_blocks(const float* x, float* y) const;
   void multiply(float* x, float* scratch, bool transposed) const;
 
   int head_dim_;

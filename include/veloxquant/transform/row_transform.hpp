@@ -4,6 +4,8 @@
 // same bit for bit on every CPU level.
 #pragma once
 
+#include <cstddef>
+
 #include <veloxquant/core/abstractions.hpp>
 
 namespace veloxquant {
@@ -13,6 +15,8 @@ class RowTransform : public Preconditioner {
   virtual int head_dim() const noexcept = 0;
   // y[head_dim] = T x[head_dim]; x and y must not overlap.
   virtual void apply_row(const float* x, float* y) const = 0;
+  // The same for `count` rows, one after the other.
+  virtual void apply_rows(const float* x, std::size_t count, float* y) const;
   // x = T^-1 y.
   virtual void inverse_row(const float* y, float* x) const = 0;
   // q' with <q', T k> = <q, k>.
