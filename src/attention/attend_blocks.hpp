@@ -27,9 +27,9 @@ struct FramedKeys {
   std::function<void(int block, TokenPlace* places)> places = {};
 };
 
-// As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist. Queries are
-// in the space of the key codes, with `framed` in that of the input; rows of partial.out, dense, have the coordinates
-// of the value codes.
+// As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist.
+// Queries are in the space of the key codes, with `framed` in that of the input; rows of partial.out, dense,
+// have the coordinates of the value codes.
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
                    const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch,
                    const FramedKeys* framed = nullptr);

@@ -59,7 +59,7 @@ struct MethodInfo {
   std::vector<std::string> options{};  // names of the QuantizerOptions it takes beside bits
   std::string needs = "nothing";       // calibration or other input it cannot do without
   std::string transform = "none";      // the one it has unless asked for another
-  bool reads_artifacts = true;         // also without `centre`; else layers of equal settings share a quantizer
+  bool reads_artifacts = true;  // also without `centre`; else layers of equal settings share a quantizer
 
   bool takes(const std::string& option) const;
   // Whether it spreads a budget over the model (the option kBudgetOption) and so has no width of its own.
