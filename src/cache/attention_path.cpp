@@ -1,24 +1,49 @@
 // Which way attention reads a layer, in words.
 #include <fmt/format.h>
 
+#include "attention/mixed_blocks.hpp"
 #include "cache/coded_side.hpp"
 
 namespace veloxquant {
 namespace {
 
-// Empty where there is a kernel.
-std::string why_no_kernel(const LayerKernels& kernels, const VectorQuantizer& method, Role role, int head) {
-  const bool found = role == Role::keys ? kernels.keys.key_kernel(head).scores != nullptr
-                                        : kernels.values.value_kernel(head).add != nullptr;
-  if (found) return {};
+struct Path {
+  const char* way = "packed kernels";
+  std::string why{};  // not the packed kernels
+};
+
+// Kernels of mixed codes may be those that decode a block and then read floats.
+bool reads_packed(const CodedSide& side, const CodeSpec& spec, Role role, int head,
+                  AttentionArithmetic arithmetic) {
+  if (spec.kind == CodeKind::mixed) {
+    return role == Role::keys ? mixed_keys(spec, arithmetic).scores != nullptr
+                              : mixed_values(spec, arithmetic).add != nullptr;
+  }
+  return role == Role::keys ? side.key_kernel(head).scores != nullptr
+                            : side.value_kernel(head).add != nullptr;
+}
+
+Path path_of(const LayerKernels& kernels, const VectorQuantizer& method, Role role, int head) {
   const CodeSpec* spec = method.code_spec(head);
-  if (spec == nullptr) return fmt::format("{} are not in a code that kernels read", to_string(role));
-  if (kernels.arithmetic == AttentionArithmetic::precise)
-    return fmt::format("{} ({}) have no kernel in precise arithmetic", to_string(role), spec->name());
+  if (spec == nullptr)
+    return {"decoded tiles", fmt::format("{} are not in a code that kernels read", to_string(role))};
   if (method.frame() > 0 && method.frame() < CodedSide::kShortestFrame)
-    return fmt::format("frames of {} tokens are too short", method.frame());
-  return fmt::format("{} ({}) have no kernel at the CPU level {}", to_string(role), spec->name(),
-                     kernels.level);
+    return {"decoded tiles", fmt::format("frames of {} tokens are too short", method.frame())};
+  const CodedSide& side = role == Role::keys ? kernels.keys : kernels.values;
+  if (reads_packed(side, *spec, role, head, kernels.arithmetic)) return {};
+  const std::string where = kernels.arithmetic == AttentionArithmetic::precise
+                                ? "in precise arithmetic"
+                                : "at the CPU level " + kernels.level;
+  return {spec->kind == CodeKind::mixed ? "decoded blocks" : "decoded tiles",
+          fmt::format("{} ({}) have no kernel {}", to_string(role), spec->name(), where)};
+}
+
+// Tiles are decoded for both sides when one of them needs it.
+Path path_of(const LayerKernels& kernels, const LayerMethods& methods, int head) {
+  Path keys = path_of(kernels, *methods.keys, Role::keys, head);
+  Path values = path_of(kernels, *methods.values, Role::values, head);
+  const bool of_values = keys.why.empty() || values.way == std::string_view("decoded tiles");
+  return of_values && !values.why.empty() ? std::move(values) : std::move(keys);
 }
 
 }  // namespace
@@ -26,17 +51,15 @@ std::string why_no_kernel(const LayerKernels& kernels, const VectorQuantizer& me
 std::string attention_path(const LayerMethods& methods, int kv_heads) {
   const LayerKernels kernels(methods, kv_heads);
   int decoded = 0;
-  std::string reason;
+  Path first;
   for (int h = 0; h < kv_heads; ++h) {
-    std::string why = why_no_kernel(kernels, *methods.keys, Role::keys, h);
-    if (why.empty()) why = why_no_kernel(kernels, *methods.values, Role::values, h);
-    if (why.empty()) continue;
-    if (decoded++ == 0) reason = std::move(why);
+    Path path = path_of(kernels, methods, h);
+    if (!path.why.empty() && decoded++ == 0) first = std::move(path);
   }
-  if (decoded == 0) return "packed kernels";
-  if (decoded == kv_heads) return "decoded tiles: " + reason;
-  return fmt::format("packed kernels, and decoded tiles for {} of {} KV heads: {}", decoded, kv_heads,
-                     reason);
+  if (decoded == 0) return first.way;
+  if (decoded == kv_heads) return fmt::format("{}: {}", first.way, first.why);
+  return fmt::format("packed kernels, and {} for {} of {} KV heads: {}", first.way, decoded, kv_heads,
+                     first.why);
 }
 
 }  // namespace veloxquant

@@ -113,7 +113,7 @@ class PackedKVCache final : public KVCache {
 };
 
 // How attention reads the full pages of a layer at the CPU level and in the arithmetic in use: "packed
-// kernels", or "decoded tiles" and why.
+// kernels", or "decoded blocks" or "decoded tiles" and why.
 std::string attention_path(const LayerMethods& methods, int kv_heads);
 
 // The methods of every layer of a model. Methods of equal settings are made once and shared, except those
