@@ -42,8 +42,9 @@ Path path_of(const LayerKernels& kernels, const VectorQuantizer& method, Role ro
 Path path_of(const LayerKernels& kernels, const LayerMethods& methods, int head) {
   Path keys = path_of(kernels, *methods.keys, Role::keys, head);
   Path values = path_of(kernels, *methods.values, Role::values, head);
-  const bool of_values = keys.why.empty() || values.way == std::string_view("decoded tiles");
-  return of_values && !values.why.empty() ? std::move(values) : std::move(keys);
+  const auto in_tiles = [](const Path& path) { return path.way == std::string_view("decoded tiles"); };
+  if (in_tiles(keys) || values.why.empty()) return keys;
+  return keys.why.empty() || in_tiles(values) ? values : keys;
 }
 
 }  // namespace
