@@ -83,6 +83,7 @@ namespace veloxquant {
 HWY_EXPORT(pack_rows);
 
 void pack_rows(const std::uint8_t* codes, std::size_t rows, int count, int bits, std::uint8_t* packed) {
+  if (rows == 0) return;  // the buffers of no rows may be null
   VELOX_DISPATCH(pack_rows)(codes, rows, count, bits, packed);
 }
 

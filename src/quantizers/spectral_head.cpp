@@ -95,14 +95,13 @@ void SpectralHead::restore_sum(const float* coded, float weight, float* out) con
   for (std::size_t i = 0; i < as_size(head_dim_); ++i) out[i] = sum[i] + weight * means_[i];
 }
 
-void SpectralHead::shift(float* row, const TokenPlace* place, float sign) const {
+void SpectralHead::shift(float* row, std::int64_t place, float sign) const {
   std::vector<float> turned;
-  const std::size_t dim = as_size(head_dim_);
-  const auto t = turn_ ? static_cast<std::size_t>(place->position - place->frame_start) : 0;
+  const std::size_t dim = as_size(head_dim_), t = static_cast<std::size_t>(place);
   const float* mean = means_.data() + t * dim;
   if (t >= means_.size() / dim) {
     turned.resize(dim);
-    turn_->forwards(turn_->angles(static_cast<std::int64_t>(t)), means_.data(), turned.data());
+    turn_->forwards(turn_->angles(place), means_.data(), turned.data());
     mean = turned.data();
   }
   for (std::size_t i = 0; i < dim; ++i) row[i] += sign * mean[i];
@@ -117,7 +116,7 @@ void SpectralHead::encode(const float* rows, const TokenPlace* places, std::size
   for (std::size_t i = 0; i < count; ++i) {
     float* row = residuals.data() + i * dim;
     if (turn_) turn_->back(frames.at(places[i].frame_start), row, row);
-    shift(row, places + i, -1);
+    shift(row, turn_ ? places[i].position - places[i].frame_start : 0, -1);
   }
   multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, spec().head_dim,
                 z.data());
@@ -141,7 +140,7 @@ void SpectralHead::decode(const std::uint8_t* codes, const std::uint8_t* scales,
   FrameAngles frames(turn_.get());
   for (std::size_t i = 0; i < count; ++i) {
     float* row = residuals.data() + i * dim;
-    shift(row, places + i, 1);
+    shift(row, turn_ ? places[i].position - places[i].frame_start : 0, 1);
     if (turn_) turn_->forwards(frames.at(places[i].frame_start), row, row);
   }
   std::copy_n(residuals.data(), count * dim, rows);

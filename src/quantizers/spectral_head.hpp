@@ -56,8 +56,8 @@ class SpectralHead final : public CodedBasis {
   }
 
  private:
-  // Subtracts (sign -1) or adds (1) the mean as it stands at the token's place in its frame.
-  void shift(float* row, const TokenPlace* place, float sign) const;
+  // Subtracts (sign -1) or adds (1) the mean as it stands at a token's place in its frame; 0 for values.
+  void shift(float* row, std::int64_t place, float sign) const;
 
   std::int64_t table_rows() const noexcept { return static_cast<std::int64_t>(means_.size()) / head_dim_; }
 
