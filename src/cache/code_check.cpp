@@ -16,7 +16,9 @@ std::size_t first_with(std::span<const std::uint8_t> bytes) {
   return bytes.size();
 }
 
-constexpr auto first_bad_f16 = first_with<std::uint16_t, 0x7c00>;
+std::size_t first_bad_f16(std::span<const std::uint8_t> bytes) {
+  return first_with<std::uint16_t, 0x7c00>(bytes);
+}
 
 }  // namespace
 
