@@ -36,7 +36,7 @@ Json parse_strict_json(std::string_view text, const std::function<void(const std
 template <class Json>
 std::string shown_json(const Json& value) {
   constexpr std::size_t kLongest = 80;
-  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (text.size() <= kLongest) return text;
   const auto head = std::string_view(text).substr(0, kLongest);
   return std::string(head.substr(0, well_formed_prefix(head))) + "...";
