@@ -67,7 +67,7 @@ struct KeyPlanes {
   static constexpr int kDims = 8, kRegisters = 8;
   static int first_token(int k) noexcept { return k % 4 * 16; }
   static constexpr int kTokens = 16;  // of a register
-  static constexpr auto pack = pack_key_planes;
+  static constexpr auto kPack = pack_key_planes;
 
   static void store(const Register& codes, ByteRows& rows, int dim, int k) noexcept {
     for (int t = 0; t < kTokens; ++t) {
@@ -82,7 +82,7 @@ struct ValuePlanes {
   static constexpr int kDims = 16, kRegisters = 16;
   static int first_token(int k) noexcept { return 4 * k; }
   static constexpr int kTokens = 4;
-  static constexpr auto pack = pack_value_planes;
+  static constexpr auto kPack = pack_value_planes;
 
   static void store(const Register& codes, ByteRows& rows, int dim, int k) noexcept {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(codes.words);
@@ -100,7 +100,7 @@ class PlaneOrder final : public BlockOrder {
       : BlockOrder(spec.code_bytes(), spec.scale_bytes()), head_dim_(spec.head_dim), bits_(spec.bits) {}
 
   void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {
-    Planes::pack(codes, head_dim_, bits_, block);
+    Planes::kPack(codes, head_dim_, bits_, block);
     pack_scales(scales, block);
   }
 
