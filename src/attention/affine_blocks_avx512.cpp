@@ -15,12 +15,6 @@
 namespace veloxquant {
 namespace {
 
-VELOXQUANT_INLINE __m512i broadcast4(const void* bytes) {
-  std::int32_t four;
-  __builtin_memcpy(&four, bytes, 4);
-  return _mm512_set1_epi32(four);
-}
-
 // The codes as the kernels multiply them: two's complement bytes become unsigned by turning their top bit.
 VELOXQUANT_INLINE __m512i unsigned_codes(__m512i codes, __m512i flip) {
   return _mm512_xor_si512(codes, flip);
@@ -53,11 +47,6 @@ __m512i flip_of(const CodeSpec& spec) {
 // 256 * high + low.
 VELOXQUANT_INLINE __m512 joined(__m512i high, __m512i low) {
   return _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps(256), _mm512_cvtepi32_ps(low));
-}
-
-VELOXQUANT_INLINE void prefetch(const std::uint8_t* begin, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T1);
 }
 
 // ---- keys: token groups [First, First + Groups) ----

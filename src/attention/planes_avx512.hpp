@@ -8,6 +8,19 @@
 
 namespace veloxquant {
 
+// Four bytes in every 32-bit lane.
+inline __attribute__((always_inline)) __m512i broadcast4(const void* bytes) {
+  std::int32_t four;
+  __builtin_memcpy(&four, bytes, 4);
+  return _mm512_set1_epi32(four);
+}
+
+// Asks for the lines of so many bytes.
+inline __attribute__((always_inline)) void prefetch(const std::uint8_t* begin, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T1);
+}
+
 // Asks for lines [Part, Part + 1) / Parts of `Lines` lines.
 template <int Lines, int Parts, int Part>
 inline __attribute__((always_inline)) void prefetch_lines(const std::uint8_t* lines) {

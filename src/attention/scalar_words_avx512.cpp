@@ -17,17 +17,6 @@
 namespace veloxquant {
 namespace {
 
-VELOXQUANT_INLINE __m512i broadcast4(const void* bytes) {
-  std::int32_t four;
-  __builtin_memcpy(&four, bytes, 4);
-  return _mm512_set1_epi32(four);
-}
-
-VELOXQUANT_INLINE void prefetch(const std::uint8_t* begin, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T1);
-}
-
 // Indices, the low `Bits` bits of every word, to words of the table. Bits above do not matter.
 template <int Bits>
 class WordLookUp {
