@@ -74,6 +74,12 @@ const std::uint8_t* section_ahead(const BlockRange& blocks, int block, std::size
   return block + 1 < blocks.count ? blocks.pages[block + 1] + offset : nullptr;
 }
 
+// Asks for the scales of a block's vectors. Kernels ask for the codes that follow; scales stand behind them,
+// and a miss on them stalls the softmax.
+void ask_for_scales(const std::uint8_t* scales, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(scales + i, 0, 2);
+}
+
 // A row of sums in the order of the dimensions.
 void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std::size_t dims, float* out) {
   if (order.empty()) {
@@ -169,6 +175,11 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     const std::uint8_t* key_block = blocks.pages[i] + blocks.keys;
     const std::uint8_t* value_block = blocks.pages[i] + blocks.values;
     const std::uint8_t* keys_ahead = section_ahead(blocks, i, blocks.keys);
+    const std::uint8_t* values_ahead = section_ahead(blocks, i, blocks.values);
+    if (keys_ahead != nullptr) {
+      ask_for_scales(keys_ahead + key_scales, kBlockTokens * keys.spec.scale_bytes());
+      ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
+    }
     if (frames) {
       frames->score(i, key_block, keys_ahead);
     } else {
@@ -183,8 +194,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .value_scale = scale_form(values.spec),
                     .first = first,
                     .offsets = frames ? memory.offsets : nullptr});
-    values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
-               memory.sums);
+    values.add(values, softmax.weights, query.rows, value_block, values_ahead, memory.sums);
   }
   for (std::size_t r = 0; r < rows; ++r) {
     partial.max[r] = softmax.max[r] * kLn2;
