@@ -45,7 +45,7 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
     // Rounding adds up to 1/2 to each magnitude.
     const float scale = std::min(32767.0f / largest, (kQuerySum - static_cast<float>(dims)) / sum);
     for (std::size_t c = 0; c < dims; ++c)
-      words[query_word_place(c, r, width)] = static_cast<std::int16_t>(std::nearbyint(query[c] * scale));
+      words[query_word_place(c, r, width)] = static_cast<std::int16_t>(nearest(query[c] * scale));
     head.step[r] = table.step / scale;
   }
 }

@@ -84,12 +84,6 @@ TrellisBytes round_trellis_table(const CodeSpec& spec) {
 
 namespace {
 
-float largest_magnitude(const float* query, std::size_t dims) {
-  float largest = 0;
-  for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
-  return largest;
-}
-
 // Rounds the rows to integers up to `top` and calls put(dimension in the kernel's order, row, integer).
 template <class Put>
 void round_rows(const KeyKernel& self, const float* queries, int rows, float top, TrellisQueryHead& head,
@@ -102,7 +96,7 @@ void round_rows(const KeyKernel& self, const float* queries, int rows, float top
     if (!(largest > 1e-30f)) continue;
     std::int32_t sum = 0;
     for (std::size_t i = 0; i < dims; ++i) {
-      const int whole = static_cast<int>(std::nearbyint(query[table.dims[i]] * inverse));
+      const int whole = nearest(query[table.dims[i]] * inverse);
       put(i, r, whole);
       sum += whole;
     }
