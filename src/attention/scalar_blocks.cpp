@@ -84,7 +84,7 @@ void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, 
 }  // namespace
 
 KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSums sums) {
-  if (scores == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (scores == nullptr || !has_plane_order(spec.head_dim, Role::keys)) return {};
   return {.prepare = sums == ProductSums::of_two ? prepare_scalar_rows<ProductSums::of_two>
                                                  : prepare_scalar_rows<ProductSums::of_four>,
           .scores = scores,
@@ -94,7 +94,7 @@ KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSum
 }
 
 ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add, ProductSums sums) {
-  if (add == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (add == nullptr || !has_plane_order(spec.head_dim, Role::values)) return {};
   return {.add = add,
           .form = WeightForm::u8,
           .spec = spec,

@@ -53,7 +53,7 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
 }  // namespace
 
 KeyKernel scalar_word_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
-  if (scores == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (scores == nullptr || !has_plane_order(spec.head_dim, Role::keys)) return {};
   const std::size_t words = static_cast<std::size_t>(spec.head_dim * kKernelRows);
   return {.prepare = prepare_words,
           .scores = scores,
@@ -63,7 +63,7 @@ KeyKernel scalar_word_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
 }
 
 ValueKernel scalar_word_values(const CodeSpec& spec, ValueKernel::Add add) {
-  if (add == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (add == nullptr || !has_plane_order(spec.head_dim, Role::values)) return {};
   return {.add = add, .form = WeightForm::u16, .spec = spec, .tables = round_words(spec)};
 }
 

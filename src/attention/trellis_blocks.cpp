@@ -21,16 +21,20 @@ std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
   const int per_step = 4 * key_step_quads(bits);
   for (int begin = 0; begin < head_dim; begin += per_step) {
     for (int quad = 0; quad < per_step / 4; ++quad) {
-      for (int k = 0; k < 4; ++k)
-        dims.push_back(static_cast<std::uint16_t>(begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad)));
+      for (int k = 0; k < 4; ++k) {
+        const int dim = begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad);
+        dims.push_back(dim < head_dim ? static_cast<std::uint16_t>(dim) : kNoDim);
+      }
     }
   }
   return dims;
 }
 
-// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them.
+// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them; empty for quads, whose
+// order is their own.
 std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
   std::vector<std::uint16_t> dims;
+  if (!has_whole_words(head_dim, bits, Role::values)) return dims;
   const int lines = head_dim * bits / 128, per_step = 16 * value_step_lines(bits) / bits;
   for (int line = 0; line < lines; line += value_step_lines(bits)) {
     for (int pair = 0; pair < value_step_pairs(bits); ++pair) {
@@ -95,7 +99,8 @@ void round_rows(const KeyKernel& self, const float* queries, int rows, float top
     const float largest = largest_magnitude(query, dims), inverse = top / largest;
     if (!(largest > 1e-30f)) continue;
     std::int32_t sum = 0;
-    for (std::size_t i = 0; i < dims; ++i) {
+    for (std::size_t i = 0; i < table.dims.size(); ++i) {
+      if (table.dims[i] == kNoDim) continue;
       const int whole = nearest(query[table.dims[i]] * inverse);
       put(i, r, whole);
       sum += whole;
@@ -106,7 +111,7 @@ void round_rows(const KeyKernel& self, const float* queries, int rows, float top
 }
 
 void prepare_bytes(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+  const auto dims = static_cast<const TrellisBytes*>(self.tables.get())->dims.size(),
              width = static_cast<std::size_t>(kernel_row_width(rows));
   const bool wide = trellis_is_wide(self.spec.bits);
   auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
@@ -145,13 +150,14 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOp
   if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
     return {};
   const bool words = operands == TrellisOperands::words;
-  const std::size_t numbers = static_cast<std::size_t>(spec.head_dim * kKernelRows),
+  std::vector<std::uint16_t> dims = key_dims(spec.bits, spec.head_dim);
+  const std::size_t numbers = dims.size() * kKernelRows,
                     bytes = numbers * (words || trellis_is_wide(spec.bits) ? 2 : 1);
   return {.prepare = words ? prepare_words : prepare_bytes,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = (sizeof(TrellisQueryHead) + bytes + 63) / 64 * 64,
-          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim)),
+          .tables = tables_of(spec, std::move(dims)),
           .most_rows = most_rows(operands)};
 }
 
