@@ -131,8 +131,12 @@ class FrameScores {
                   memory_.scores + r * kBlockTokens + first);
       }
       const float* means = queries_.means.data() + static_cast<std::size_t>(r) * queries_.places;
-      for (int t = first; t < end; ++t)
-        memory_.offsets[r * kBlockTokens + t] = means[place_of(places, t).position - start];
+      float* offsets = memory_.offsets + r * kBlockTokens;
+      if (place_of(places, end - 1).position - place_of(places, first).position == end - 1 - first) {
+        std::copy_n(means + (place_of(places, first).position - start), end - first, offsets + first);
+        continue;
+      }
+      for (int t = first; t < end; ++t) offsets[t] = means[place_of(places, t).position - start];
     }
   }
 

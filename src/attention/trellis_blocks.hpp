@@ -17,11 +17,10 @@ namespace veloxquant {
 struct alignas(64) TrellisBytes {
   std::uint8_t bytes[128];  // of the windows 0..127
   float step;
-  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries (kNoDim where
+  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries (head_dim where
   // the last step of a string has no more).
   std::vector<std::uint16_t> dims;
 };
-inline constexpr std::uint16_t kNoDim = 0xffff;
 
 // At 4 bits the error of bytes as queries and weights is no longer small beside that of the code.
 constexpr bool trellis_is_wide(int bits) noexcept { return bits == 4; }
