@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "attention/block_rows.hpp"
@@ -56,11 +57,35 @@ void score_runs(const KeyKernel& self, const std::byte* prepared, int rows, cons
   }
 }
 
+// Weights of 16 bits for kernels that take 8.
+struct HighBytes {
+  HighBytes(const BlockWeights& weights, int rows) {
+    for (int i = 0; i < rows * kBlockTokens; ++i)
+      bytes[i] = static_cast<std::uint8_t>(std::min(255, weights.u8[i] + (weights.low[i] >> 7)));
+    for (int r = 0; r < kKernelRows; ++r) step[r] = 256 * weights.step[r];
+  }
+  BlockWeights view() const { return {.u8 = bytes, .step = step}; }
+
+  alignas(64) std::uint8_t bytes[kKernelRows * kBlockTokens] = {};
+  float step[kKernelRows];
+};
+
 void add_runs(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
               const std::uint8_t* ahead, float* sums) {
+  std::optional<HighBytes> high;
   for (const auto& run : runs_of(self)) {
-    run.kernel.add(run.kernel, weights, rows, block + run.codes, moved(ahead, run.codes), sums + run.first);
+    const bool narrow = self.form == WeightForm::u16 && run.kernel.form == WeightForm::u8;
+    if (narrow && !high) high.emplace(weights, rows);
+    run.kernel.add(run.kernel, narrow ? high->view() : weights, rows, block + run.codes,
+                   moved(ahead, run.codes), sums + run.first);
   }
+}
+
+// What all runs can take their weights from; none if some want floats and others integers.
+std::optional<WeightForm> common_form(WeightForm a, WeightForm b) {
+  if (a == b) return a;
+  if (a == WeightForm::f32 || b == WeightForm::f32) return std::nullopt;
+  return WeightForm::u16;
 }
 
 std::vector<std::uint16_t> joined_order(const RunKernels<ValueKernel>& runs) {
@@ -103,9 +128,12 @@ ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<ValueKernel> runs;
   std::size_t codes = 0, first = 0;
   int most_rows = std::numeric_limits<int>::max();
+  std::optional<WeightForm> form;
   for (const CodeRun& run : spec.runs) {
     ValueKernel kernel = find_value_kernel(spec.of_run(run), arithmetic);
-    if (kernel.add == nullptr || (!runs.empty() && kernel.form != runs.front().kernel.form)) return {};
+    if (kernel.add == nullptr) return {};
+    form = common_form(form.value_or(kernel.form), kernel.form);
+    if (!form) return {};
     kernel.stride = padded_row(spec.head_dim);
     most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, 0});
@@ -113,10 +141,9 @@ ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
     first += static_cast<std::size_t>(run.count);
   }
   if (runs.empty()) return {};
-  const WeightForm form = runs.front().kernel.form;
   std::vector<std::uint16_t> order = joined_order(runs);
   return {.add = add_runs,
-          .form = form,
+          .form = *form,
           .spec = spec,
           .tables = std::make_shared<const RunKernels<ValueKernel>>(std::move(runs)),
           .order = std::move(order),

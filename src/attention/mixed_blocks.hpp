@@ -6,7 +6,8 @@
 
 namespace veloxquant {
 
-// Without functions where a run has no kernel, or (values) where runs want weights of different forms.
+// Without functions where a run has no kernel, or (values) where some runs want floats as weights and
+// others integers.
 KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic);
 ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic);
 
