@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "calibration/spectral_artifact.hpp"
 #include "calibration/spectral_fit.hpp"
+#include "eval/checkpoint.hpp"
 #include "eval/model_statistics.hpp"
 #include "eval/sensitivity.hpp"
 
@@ -16,6 +18,9 @@ namespace veloxquant {
 namespace {
 
 constexpr double kProbeBits = 2;
+// In checkpoints: windows whose statistics are in, i64 [1]; what the probes gave so far, f64 [n].
+constexpr const char* kWindows = "windows";
+constexpr const char* kDivergences = "divergences";
 constexpr std::array kCurve = {1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 3.75, 4.0};
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -34,6 +39,11 @@ class SpectralPrecompute {
     const std::size_t windows = std::min(options.sensitivity_windows, request.windows.size());
     total_ = request.windows.size() + as_size(config.layers) +
              (options.sensitivity == Sensitivity::measured ? groups * windows : 0);
+    if (!options.checkpoints.empty()) {
+      const std::string key = request_key();
+      statistics_file_ = Checkpoint(options.checkpoints / "statistics.safetensors", key);
+      weights_file_ = Checkpoint(options.checkpoints / "weights.safetensors", key);
+    }
   }
 
   ArtifactStore run() {
@@ -50,14 +60,38 @@ class SpectralPrecompute {
     ++done_;
   }
 
+  // All that the artifacts depend on.
+  std::string request_key() const {
+    std::uint64_t text = 0;
+    for (const TokenIds& window : request_.windows)
+      text = XXH3_64bits_withSeed(window.data(), window.size() * sizeof(window[0]), text);
+    return fmt::format(
+        "spectral model={} arithmetic={} windows={} text={:016x} sinks={} seed={} frame={} metric={} "
+        "sensitivity={} code={} gain={} sensitivity_windows={}",
+        settings_.model, to_string(decoder_.arithmetic()), request_.windows.size(), text, request_.sinks,
+        request_.seed, options_.frame, to_string(options_.metric), to_string(options_.sensitivity),
+        to_string(options_.code), options_.gain, options_.sensitivity_windows);
+  }
+
   void gather(ModelStatistics& statistics) {
-    for (std::size_t i = 0; i < request_.windows.size(); ++i) {
+    std::size_t first = 0;
+    if (const auto kept = statistics_file_.read()) {
+      statistics.restore(*kept);
+      first = static_cast<std::size_t>(kept->get(kWindows, kSpectralMethod).data<const std::int64_t>()[0]);
+      done_ = first;
+    }
+    for (std::size_t i = first; i < request_.windows.size(); ++i) {
       step("statistics", fmt::format("window {} of {}", i + 1, request_.windows.size()));
       KVCacheOptions options = cache_options(decoder_.config());
       options.keys = options.values = MethodSpec::parse("fp32");
       const auto caches = make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder_.pool());
       decoder_.forward_hidden(request_.windows[i], caches,
                               {.first_row = kNoRows, .observer = std::ref(statistics)});
+      ArtifactStore kept;
+      statistics.save(kept);
+      const std::int64_t windows = static_cast<std::int64_t>(i) + 1;
+      kept.put(kWindows, Tensor::copy_of<std::int64_t>({&windows, 1}, {1}));
+      statistics_file_.write(std::move(kept));
     }
   }
 
@@ -93,9 +127,7 @@ class SpectralPrecompute {
     weights_.assign(fits_.size(), 1.0f);
   }
 
-  AllocationGroup group(std::size_t g, double weight) const {
-    return {fits_[g].lambda, weight, run_step(role_of(g), settings_.head_dim)};
-  }
+  AllocationGroup group(std::size_t g, double weight) const { return {fits_[g].lambda, weight, kRunStep}; }
   Role role_of(std::size_t g) const {
     return g / as_size(settings_.kv_heads) % 2 == 1 ? Role::values : Role::keys;
   }
@@ -118,8 +150,7 @@ class SpectralPrecompute {
     std::vector<double> predicted;
     for (std::size_t g = 0; g < fits_.size(); ++g) {
       const Allocation own = allocate_bits(
-          {group(g, 1)},
-          {.target_bits = kProbeBits, .code = options_.code, .gain_bits = options_.gain ? kGainBits : 0});
+          {group(g, 1)}, {.target_bits = kProbeBits, .code = options_.code, .gain = options_.gain});
       const bool keys = role_of(g) == Role::keys;
       const SpectralFit& fit = fits_[g];
       const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(),
@@ -131,13 +162,31 @@ class SpectralPrecompute {
     }
     const std::size_t windows = std::min(options_.sensitivity_windows, request_.windows.size());
     const std::int64_t frame = options_.frame > 0 ? options_.frame : kEndlessFrame;
+    std::vector<double> known;
+    if (const auto kept = weights_file_.read()) {
+      const std::span<const double> values = kept->get(kDivergences, kSpectralMethod).span<const double>();
+      known.assign(values.begin(), values.end());
+      done_ += known.size();
+    }
+    const ProbeProgress progress{
+        .begin =
+            [&](std::size_t i) {
+              step("sensitivity", fmt::format("group {} of {}", i + 1, probes.size() * windows));
+            },
+        .found =
+            [&](const std::vector<double>& found) {
+              ArtifactStore kept;
+              kept.put(kDivergences, Tensor::copy_of<double>(found, {std::ssize(found)}));
+              weights_file_.write(std::move(kept));
+            }};
     const std::vector<double> measured =
         measure_probes(decoder_, std::span(request_.windows).first(windows), probes, frame, request_.sinks,
-                       [&](std::size_t i) {
-                         step("sensitivity", fmt::format("group {} of {}", i + 1, probes.size() * windows));
-                       });
+                       std::move(known), progress);
     for (std::size_t g = 0; g < weights_.size(); ++g) {
-      weights_[g] = predicted[g] > 0 ? static_cast<float>(measured[g] / predicted[g]) : 0.0f;
+      double sum = 0;
+      for (std::size_t i = g; i < measured.size(); i += weights_.size()) sum += measured[i];
+      const double mean = sum / static_cast<double>(windows);
+      weights_[g] = predicted[g] > 0 ? static_cast<float>(mean / predicted[g]) : 0.0f;
     }
   }
 
@@ -186,6 +235,7 @@ class SpectralPrecompute {
   std::vector<SpectralFit> fits_;          // by group
   std::vector<std::vector<float>> means_;  // by group
   std::vector<float> weights_;             // by group
+  Checkpoint statistics_file_{{}, {}}, weights_file_{{}, {}};
   std::size_t done_ = 0, total_ = 0;
 };
 
@@ -207,6 +257,32 @@ void check(const Decoder& decoder, const CalibrationRequest& request, const Spec
 
 }  // namespace
 
+CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationRequest& request,
+                                const SpectralOptions& options) {
+  const auto layers = static_cast<double>(model.layers), kv_heads = static_cast<double>(model.kv_heads),
+             heads = static_cast<double>(model.heads), dim = static_cast<double>(model.head_dim),
+             groups = 2 * layers * kv_heads, square = dim * dim,
+             tokens = request.windows.empty() ? 0 : static_cast<double>(request.windows.front().size());
+  const auto windows = static_cast<double>(request.windows.size()),
+             probed = options.sensitivity == Sensitivity::measured
+                          ? std::min(windows, static_cast<double>(options.sensitivity_windows))
+                          : 0;
+  CalibrationNeeds needs;
+  // A probe of layer l, counted from 0, runs layers - l of them: (layers + 1) / 2 on average.
+  needs.passes = windows + probed * (1 + groups / layers * (layers + 1) / 2);
+  const double statistics = groups * 2 * square * sizeof(double),
+               caches = groups * dim * tokens * sizeof(float),
+               activations =
+                   tokens * (8 * static_cast<double>(model.hidden) + 4 * heads * dim) * sizeof(float),
+               weights = heads * tokens * (kSampledKeys + dim) * sizeof(float),
+               inputs = layers * tokens * static_cast<double>(model.hidden) * sizeof(float),
+               fits = groups * 4 * square * sizeof(float);
+  needs.memory_bytes = static_cast<std::uint64_t>(statistics + caches + activations +
+                                                  std::max(weights, probed > 0 ? inputs + fits : 0.0));
+  needs.artifact_bytes = static_cast<std::uint64_t>(groups * (2 * square + 2 * dim + 1) * sizeof(float));
+  return needs;
+}
+
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options) {
   check(decoder, request, options);
@@ -215,9 +291,8 @@ ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& re
 
 double spectral_forecast(const ArtifactStore& artifacts, double target_bits) {
   const SpectralSettings settings = read_settings(artifacts);
-  return allocate_bits(
-             allocation_groups(artifacts, settings),
-             {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? kGainBits : 0})
+  return allocate_bits(allocation_groups(artifacts, settings),
+                       {.target_bits = target_bits, .code = settings.code, .gain = settings.gain})
       .predicted_kl;
 }
 
