@@ -16,6 +16,7 @@
 #include "command.hpp"
 #include "inputs.hpp"
 #include "progress.hpp"
+#include "size_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -27,7 +28,7 @@ struct PrecomputeFlags {
   double target_bits = 2;
   std::uint64_t seed = 0;
   int threads = 0;
-  bool quiet = false;
+  bool quiet = false, dry_run = false;
 };
 
 std::int64_t frame_of(const std::string& text) {
@@ -39,24 +40,41 @@ std::int64_t frame_of(const std::string& text) {
   return frame;
 }
 
+// Where a run that is cut short leaves what it has found out; deleted when the artifacts are saved.
+std::filesystem::path checkpoint_folder(const PrecomputeFlags& f) {
+  return std::filesystem::path(f.output) / (f.method + ".unfinished");
+}
+
 // A method that is calibrated: what of the flags below is its own, and how it is done.
 struct CalibratedMethod {
   std::string name;
   std::vector<std::string> flags;
   ArtifactStore (*run)(Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& flags);
+  bool resumes = false;  // keeps checkpoints
+  // For --dry-run; null: not known.
+  CalibrationNeeds (*needs)(const Decoder& decoder, const CalibrationRequest& request,
+                            const PrecomputeFlags& flags) = nullptr;
 };
+
+SpectralOptions spectral_options(const PrecomputeFlags& f) {
+  return {.frame = frame_of(f.frame),
+          .metric = key_metric_from(f.metric),
+          .sensitivity = sensitivity_from(f.sensitivity),
+          .code = run_code_from(f.code),
+          .gain = f.gain == "on",
+          .checkpoints = checkpoint_folder(f)};
+}
 
 const std::vector<CalibratedMethod>& calibrated_methods() {
   static const std::vector<CalibratedMethod> kMethods = {
       {"spectral",
        {"--frame", "--metric", "--sensitivity", "--code", "--gain"},
        [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
-         return precompute_spectral(decoder, request,
-                                    {.frame = frame_of(f.frame),
-                                     .metric = key_metric_from(f.metric),
-                                     .sensitivity = sensitivity_from(f.sensitivity),
-                                     .code = run_code_from(f.code),
-                                     .gain = f.gain == "on"});
+         return precompute_spectral(decoder, request, spectral_options(f));
+       },
+       true,
+       [](const Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return spectral_needs(decoder.config(), request, spectral_options(f));
        }},
   };
   return kMethods;
@@ -76,6 +94,26 @@ void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) 
       }
     }
   }
+}
+
+void print_needs(const CalibratedMethod& method, const Decoder& decoder, const CalibrationRequest& request,
+                 const PrecomputeFlags& f) {
+  const std::filesystem::path to = artifact_file(f.output, f.method);
+  std::error_code none;
+  fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
+             decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
+             to_string(decoder.arithmetic()));
+  fmt::print("text: {} windows of {} tokens, {} asked for\n", request.windows.size(), f.sequence_length,
+             f.num_samples);
+  fmt::print("artifacts: {}{}\n", to.string(),
+             std::filesystem::exists(to, none) ? ", which is replaced" : "");
+  if (method.resumes && std::filesystem::exists(checkpoint_folder(f), none))
+    fmt::print("goes on from {} if that is of the same request\n", checkpoint_folder(f).string());
+  if (method.needs == nullptr) return;
+  const CalibrationNeeds needs = method.needs(decoder, request, f);
+  fmt::print("passes of the model over a window: {:.1f}\n", needs.passes);
+  fmt::print("memory beside the weights: about {}\n", format_size(static_cast<double>(needs.memory_bytes)));
+  fmt::print("size of the artifacts: about {}\n", format_size(static_cast<double>(needs.artifact_bytes)));
 }
 
 int precompute(const PrecomputeFlags& f, const CLI::App& command) {
@@ -100,11 +138,19 @@ int precompute(const PrecomputeFlags& f, const CLI::App& command) {
     progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
                               f.num_samples));
   }
+  if (f.dry_run) {
+    require_calibration(request);
+    print_needs(method, decoder, request, f);
+    return kDone;
+  }
   std::error_code failed;
   std::filesystem::create_directories(f.output, failed);
   if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
   const std::filesystem::path to = artifact_file(f.output, f.method);
   require_writable(to);
+  if (method.resumes) std::filesystem::create_directories(checkpoint_folder(f), failed);
+  if (failed)
+    throw IoError("precompute", fmt::format("{}: {}", checkpoint_folder(f).string(), failed.message()));
 
   ArtifactStore store = method.run(decoder, request, f);
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
@@ -115,6 +161,7 @@ int precompute(const PrecomputeFlags& f, const CLI::App& command) {
   store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
   store.save(to);
+  if (method.resumes) std::filesystem::remove_all(checkpoint_folder(f), failed);
   progress.clear();
   fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
              f.sequence_length);
@@ -172,6 +219,7 @@ void add_precompute(Commands& commands) {
   sub->add_option("--arithmetic", f->arithmetic, "of the model's matrix products: auto, fp32 or bf16")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
+  sub->add_flag("--dry-run", f->dry_run, "say what would be done and what it needs, and do nothing");
   sub->add_flag("--quiet", f->quiet, "no progress on stderr");
 }
 

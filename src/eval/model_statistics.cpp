@@ -13,8 +13,6 @@
 namespace veloxquant {
 namespace {
 
-constexpr std::int64_t kSampled = 192;  // keys of a window and layer whose metric is taken
-
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 const float* head_rows(const Tensor& x, std::int64_t head) {
@@ -23,7 +21,7 @@ const float* head_rows(const Tensor& x, std::int64_t head) {
 
 // Positions spread evenly over [first, tokens), the whole comb at a random offset.
 std::vector<std::int64_t> comb(std::int64_t first, std::int64_t tokens, std::uint64_t seed) {
-  const std::int64_t count = std::min(kSampled, tokens - first);
+  const std::int64_t count = std::min(kSampledKeys, tokens - first);
   SplitMix64 random(seed);
   const double stride = static_cast<double>(tokens - first) / static_cast<double>(count);
   const double offset = (random.symmetric() + 1) / 2;
@@ -164,6 +162,52 @@ void ModelStatistics::add_metric(int layer, const LayerActivations& a) {
   for (HeadStatistics& statistics : layers_[as_size(layer)].heads) {
     for (std::int64_t i = 0; i < dim * dim; ++i)
       statistics.key_metric[as_size(i)] = i % (dim + 1) == 0 ? 1 : 0;
+  }
+}
+
+void ModelStatistics::save(ArtifactStore& store) const {
+  const auto put = [&](const std::string& name, const std::vector<double>& values) {
+    store.put(name, Tensor::copy_of<double>(values, {std::ssize(values)}));
+  };
+  put("pieces", {static_cast<double>(pieces_)});
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    put(fmt::format("{}.hidden_square", layer), {layers_[layer].hidden_square});
+    for (std::size_t h = 0; h < layers_[layer].heads.size(); ++h) {
+      const HeadStatistics& head = layers_[layer].heads[h];
+      const auto name = [&](const char* what) { return fmt::format("{}.{}.{}", layer, h, what); };
+      for (const auto& [what, moments] : {std::pair("keys", &head.keys), std::pair("values", &head.values)}) {
+        put(name(what) + ".count", {moments->count()});
+        put(name(what) + ".mean", moments->mean());
+        put(name(what) + ".scatter", moments->scatter());
+      }
+      put(name("key_metric"), head.key_metric);
+      put(name("value_metric"), head.value_metric);
+    }
+  }
+}
+
+void ModelStatistics::restore(const ArtifactStore& store) {
+  const auto get = [&](const std::string& name, std::int64_t count) {
+    const Tensor& tensor = store.get(name, "precompute");
+    if (tensor.dtype() != DType::f64 || tensor.shape() != Shape{count})
+      throw ArtifactError("precompute", fmt::format("checkpoint: '{}' is not f64 [{}]", name, count));
+    const std::span<const double> values = tensor.span<const double>();
+    return std::vector<double>(values.begin(), values.end());
+  };
+  const std::int64_t dim = decoder_.config().head_dim;
+  pieces_ = static_cast<std::uint64_t>(get("pieces", 1)[0]);
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    layers_[layer].hidden_square = get(fmt::format("{}.hidden_square", layer), 1)[0];
+    for (std::size_t h = 0; h < layers_[layer].heads.size(); ++h) {
+      HeadStatistics& head = layers_[layer].heads[h];
+      const auto name = [&](const char* what) { return fmt::format("{}.{}.{}", layer, h, what); };
+      for (const auto& [what, moments] : {std::pair("keys", &head.keys), std::pair("values", &head.values)}) {
+        *moments = Moments(get(name(what) + ".count", 1)[0], get(name(what) + ".mean", dim),
+                           get(name(what) + ".scatter", dim * dim));
+      }
+      head.key_metric = get(name("key_metric"), dim * dim);
+      head.value_metric = get(name("value_metric"), dim * dim);
+    }
   }
 }
 

@@ -4,11 +4,14 @@
 #include <cstdint>
 #include <vector>
 #include <veloxquant/calibration/moments.hpp>
+#include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/eval/precompute.hpp>
 
 #include "transform/rope_turn.hpp"
 
 namespace veloxquant {
+
+inline constexpr std::int64_t kSampledKeys = 192;  // of a window and layer: those whose metric is taken
 
 struct HeadStatistics {
   Moments keys, values;              // keys before RoPE
@@ -28,6 +31,10 @@ class ModelStatistics {
   // A LayerObserver; each window comes in one piece.
   void operator()(int layer, const LayerActivations& activations);
   const std::vector<LayerStatistics>& layers() const { return layers_; }
+
+  // What was gathered, exactly; restore() takes it for the same model. Throws ArtifactError for anything else.
+  void save(ArtifactStore& store) const;
+  void restore(const ArtifactStore& store);
 
  private:
   struct Sampled;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/eval/windows.hpp>
 #include <veloxquant/models/decoder.hpp>
+#include <veloxquant/models/model_config.hpp>
 
 namespace veloxquant {
 
@@ -58,7 +60,19 @@ struct SpectralOptions {
   RunCode code = RunCode::trellis;
   bool gain = true;
   std::size_t sensitivity_windows = 2;
+  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again goes on
+  // from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete it.
+  std::filesystem::path checkpoints{};
 };
+
+// What a calibration takes, before anything runs.
+struct CalibrationNeeds {
+  double passes = 0;  // of the model over a window; those of its upper layers alone count as their share
+  std::uint64_t memory_bytes = 0;  // beside the model's weights: an estimate
+  std::uint64_t artifact_bytes = 0;
+};
+CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationRequest& request,
+                                const SpectralOptions& options);
 
 // Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple
 // of 8.
