@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 
 #include <veloxquant/calibration/run_code.hpp>
 #include <veloxquant/core/artifact_store.hpp>
+#include <veloxquant/eval/activation_file.hpp>
 #include <veloxquant/eval/windows.hpp>
 #include <veloxquant/models/decoder.hpp>
 #include <veloxquant/models/model_config.hpp>
@@ -78,6 +80,12 @@ CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationReque
 // of 8.
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options);
+
+// The same from activations of a model that ran elsewhere; the request's windows are not looked at. Sensitivity is proxy or
+// none. Throws ConfigError for what the file does not hold.
+ArtifactStore precompute_spectral(const ActivationFile& activations, const CalibrationRequest& request,
+                                  const SpectralOptions& options,
+                                  const std::shared_ptr<ThreadPool>& pool = {});
 
 // {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);
