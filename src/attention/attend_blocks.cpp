@@ -193,9 +193,10 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .low = memory.low,
                     .high = memory.high,
                     .key_scales = key_block + key_scales,
-                    .value_scales = value_block + value_scales,
+                    .value_scales = blocks.shared_gains ? key_block + key_scales : value_block + value_scales,
                     .key_scale = scale_form(keys.spec),
                     .value_scale = scale_form(values.spec),
+                    .value_gain_bit = blocks.shared_gains ? 4 : 0,
                     .first = first,
                     .offsets = frames ? memory.offsets : nullptr});
     values.add(values, softmax.weights, query.rows, value_block, values_ahead, memory.sums);
