@@ -182,7 +182,8 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     const std::uint8_t* values_ahead = section_ahead(blocks, i, blocks.values);
     if (keys_ahead != nullptr) {
       ask_for_scales(keys_ahead + key_scales, kBlockTokens * keys.spec.scale_bytes());
-      ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
+      if (!blocks.shared_gains)
+        ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
     }
     if (frames) {
       frames->score(i, key_block, keys_ahead);
