@@ -63,7 +63,7 @@ ActivationFile ActivationFile::open(const std::filesystem::path& path) {
 }
 
 Tensor ActivationFile::floats(const std::string& name, const Shape& shape) const {
-  const Tensor tensor = file_.tensor(name).cast(DType::f32).contiguous();
+  const Tensor tensor = file_.tensor(name).to(DType::f32).contiguous();
   if (tensor.shape() != shape)
     throw ArtifactError("activations", fmt::format("'{}' has another shape", name));
   const std::span<const float> values = tensor.span<const float>();
