@@ -65,8 +65,8 @@ TEST(SpectralFit, WhitensInTheMetricAndComesBack) {
   }
 }
 
-// A model may make some channels of its keys larger and those of its queries smaller: nothing changes but the scale of
-// the basis.
+// A model may make some channels of its keys larger and those of its queries smaller: nothing changes but the
+// scale of the basis.
 TEST(SpectralFit, ScalesOfChannelsAreNothing) {
   auto covariance = covariance_of(testing::correlated_rows(4000, kDim, 1));
   auto metric = covariance_of(testing::correlated_rows(4000, kDim, 2));

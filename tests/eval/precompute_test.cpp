@@ -37,8 +37,8 @@ std::string saved(const ArtifactStore& store, const std::filesystem::path& file)
   return read_file(file, 1 << 26);
 }
 
-// Cut short before any of its steps and begun again, a calibration ends in the same bytes, and does not repeat what was
-// done.
+// Cut short before any of its steps and begun again, a calibration ends in the same bytes, and does not
+// repeat what was done.
 TEST(Precompute, GoesOnWhereItWasCutShort) {
   const TemporaryFolder folder;
   Decoder decoder = Decoder::load(kDemoModel, {.arithmetic = Arithmetic::fp32});
@@ -200,8 +200,8 @@ TEST(Precompute, RefusesOtherActivationFiles) {
   refused({{"windows.0.layers.0.keys", keys}, {"windows.0.layers.0.queries", keys}}, good);  // 4 heads
 }
 
-// The demo model with some channels of all keys larger by 32, and queries smaller: both members of a RoPE pair, so that
-// the model computes the same.
+// The demo model with some channels of all keys larger by 32, and queries smaller: both members of a RoPE
+// pair, so that the model computes the same.
 void write_scaled_model(const std::filesystem::path& folder) {
   for (const char* name : {"config.json", "tokenizer.json"})
     std::filesystem::copy_file(kDemoModel / name, folder / name);
@@ -250,8 +250,8 @@ Measured measure(const std::filesystem::path& folder) {
   return {outcome.results[1].kl.value(), outcome.results[2].kl.value(), outcome.warnings};
 }
 
-// Rotated codes share one step among all channels and break; in bases of the model's own the scale of a channel is
-// nothing.
+// Rotated codes share one step among all channels and break; in bases of the model's own the scale of a
+// channel is nothing.
 TEST(Precompute, LargeChannelsCostNothing) {
   const TemporaryFolder folder;
   write_scaled_model(folder.path());
