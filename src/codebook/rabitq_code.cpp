@@ -43,8 +43,11 @@ class RabitqCode final : public RowCode {
     for (std::size_t rows; count > 0; count -= rows) {
       rows = std::min(count, rows_at_once(d));
       to_unit_variance(x, rows, d, z, r);
-      for (std::size_t i = 0; i < rows; ++i)
+      for (std::size_t i = 0; i < rows; ++i) {
+        // Vectors that a transform has driven beyond the range of floats: storing their scales says so.
+        if (!std::isfinite(r[i])) std::fill_n(z + i * width, width, 0.0f);
         code_row(search, z + i * width, index + i * width, y + i * width);
+      }
       store_vector_scales(mode_, r, z, y, rows, d, scales);
       pack_rows(index, rows, d, spec_.bits, codes);
       x += rows * width;

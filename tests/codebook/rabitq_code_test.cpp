@@ -185,6 +185,10 @@ TEST(RabitqCode, HandlesTheEndsOfTheRange) {
       for (float& value : huge) value *= factor;
       EXPECT_THROW(encode(*code, huge.data()), NumericError) << bits;
     }
+    for (const float broken : {INFINITY, -INFINITY, NAN}) {  // as a transform may leave them
+      x[7] = broken;
+      EXPECT_THROW(encode(*code, x.data()), NumericError) << bits;
+    }
   }
 }
 
