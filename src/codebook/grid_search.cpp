@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codebook/row_math.hpp"
 #include "core/dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -31,8 +32,8 @@ HWY_BEFORE_NAMESPACE();
 namespace veloxquant::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// m = |z|, rounded; returns the sum.
-double round_magnitudes(const float* z, int d, float* m) {
+// m = |z|, rounded.
+void round_magnitudes(const float* z, int d, float* m) {
   const hn::CappedTag<float, 16> tag;
   const int lanes = static_cast<int>(hn::Lanes(tag));
   constexpr float kUnits = 0x1p22f;
@@ -42,9 +43,6 @@ double round_magnitudes(const float* z, int d, float* m) {
     hn::StoreU(hn::Mul(units, hn::Set(tag, 1 / kUnits)), tag, m + c);
   }
   for (; c < d; ++c) m[c] = std::nearbyint(std::fabs(z[c]) * kUnits) * (1 / kUnits);
-  double sum = 0;
-  for (c = 0; c < d; ++c) sum += static_cast<double>(m[c]);
-  return sum;
 }
 
 GridSums grid_sums(const float* m, int d, float t, int top) {
@@ -169,23 +167,26 @@ void GridSearch::search(const Point& a, const Point& b) {
 }
 
 void GridSearch::find(const float* z, std::int32_t* levels) {
-  half_sum_ = 0.5 * VELOX_DISPATCH(round_magnitudes)(z, head_dim_, magnitudes_.data());
-  std::fill(best_levels_.begin(), best_levels_.end(), 0);
-  if (top_ > 0 && half_sum_ > 0) {
-    float largest = 0, least = 0;
-    for (const float m : magnitudes_) {
-      largest = std::max(largest, m);
-      if (m > 0 && (least == 0 || m < least)) least = m;
-    }
-    // No step has been taken at the first t, and all at the last. In between, the largest coordinate reaches the end of
-    // the grid, near which the best point mostly is.
-    const Point first = at(0.5f / largest), last = at(1.000001f * static_cast<float>(top_) / least);
-    const Point likely = at((static_cast<float>(top_) + 0.5f) / largest);
-    best_ = 0;
-    for (const Point& point : {likely, first, last}) consider(point);
-    search(first, likely);
-    search(likely, last);
+  std::fill(levels, levels + head_dim_, 0);
+  if (top_ == 0) return;
+  VELOX_DISPATCH(round_magnitudes)(z, head_dim_, magnitudes_.data());
+  half_sum_ = 0.5 * fixed_order_sum(head_dim_, [this](int c) {
+                return static_cast<double>(magnitudes_[static_cast<std::size_t>(c)]);
+              });
+  if (half_sum_ == 0) return;
+  float largest = 0, least = 0;
+  for (const float m : magnitudes_) {
+    largest = std::max(largest, m);
+    if (m > 0 && (least == 0 || m < least)) least = m;
   }
+  // No step has been taken at the first t, and all at the last. In between, the largest coordinate reaches the end of the
+  // grid, near which the best point mostly is.
+  const Point first = at(0.5f / largest), last = at(1.000001f * static_cast<float>(top_) / least);
+  const Point likely = at((static_cast<float>(top_) + 0.5f) / largest);
+  best_ = 0;
+  for (const Point& point : {likely, first, last}) consider(point);
+  search(first, likely);
+  search(likely, last);
   std::copy(best_levels_.begin(), best_levels_.end(), levels);
 }
 

@@ -117,6 +117,14 @@ SearchResult RabitqIndex::search(const Tensor& query, const SearchOptions& optio
   return result;
 }
 
+SearchResult RabitqIndex::search(const Tensor& query, const SearchOptions& options,
+                                 const std::function<float(std::int64_t)>& exact) const {
+  check_options(options);
+  if (!exact) throw ConfigError("search", "no function for exact inner products");
+  return best_of(IndexEstimates(*state_, query, options.eps0).from_signs(), options.top_k,
+                 [&](std::size_t i) { return exact(static_cast<std::int64_t>(i)); });
+}
+
 std::vector<Estimate> RabitqIndex::sign_estimates(const Tensor& query, float eps0) const {
   check_eps0(eps0);
   return IndexEstimates(*state_, query, eps0).from_signs();

@@ -77,11 +77,22 @@ TEST(RabitqIndex, FindsTheNearestOfAClusteredSet) {
            {1, .55, .75}, {2, .72, .88}, {4, .90, .97}, {8, .97, 1}}) {
     const RabitqIndex index(rows_of(set.keys, kDim), {.bits = bits, .centres = 64});
     EXPECT_LE(8 * static_cast<double>(index.scanned_bytes()) / kElements, 1.4);
-    Statistics recall, reranked;
+    Statistics recall, reranked, exact_recall;
     for (std::size_t i = 0; i < Clustered::kQueries; ++i) {
-      const SearchResult found = index.search(vector_of(set.queries.data() + i * kDim, kDim));
+      const float* q = set.queries.data() + i * kDim;
+      const SearchResult found = index.search(vector_of(q, kDim));
       recall.add(common(wanted[i], found.neighbours));
       reranked.add(static_cast<double>(found.reranked));
+      if (bits > 1) continue;
+      const auto exact = [&](std::int64_t key) {
+        return static_cast<float>(inner(set.keys.data() + key * kDim, q, kDim));
+      };
+      exact_recall.add(common(wanted[i], index.search(vector_of(q, kDim), {}, exact).neighbours));
+    }
+    if (bits == 1) {
+      EXPECT_GE(exact_recall.mean(), .97);
+      EXPECT_LE(8 * static_cast<double>(index.nbytes()) / kElements, 1.4);
+      RecordProperty("bits_1_exact", std::to_string(exact_recall.mean()));
     }
     EXPECT_GE(recall.mean(), least) << bits;
     EXPECT_LE(recall.mean(), most) << bits;
@@ -294,6 +305,7 @@ TEST(RabitqIndex, RefusesWhatHasNoMeaning) {
   EXPECT_THROW(index.estimate(q, 0, NAN), ConfigError);
   EXPECT_THROW(index.sign_estimates(q, -1), ConfigError);
   EXPECT_THROW(index.search(q, {.top_k = 0}), ConfigError);
+  EXPECT_THROW(index.search(q, {}, nullptr), ConfigError);
   EXPECT_THROW(index.search(Tensor::zeros({32}, DType::f32)), ShapeError);
 }
 

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,10 @@ class RabitqIndex {
 
   // query [d]. Scores are the estimates from all bits. Throws ShapeError, DTypeError, NumericError, ConfigError.
   SearchResult search(const Tensor& query, const SearchOptions& options = {}) const;
+  // For who has the vectors: those that the first stage leaves are ranked by exact(index), their inner product. With one
+  // bit this is all there is to hold.
+  SearchResult search(const Tensor& query, const SearchOptions& options,
+                      const std::function<float(std::int64_t)>& exact) const;
   // The first stage's estimate of every vector.
   std::vector<Estimate> sign_estimates(const Tensor& query, float eps0 = 1.9f) const;
   // The estimate of vector `index` from all bits.
