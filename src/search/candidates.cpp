@@ -12,18 +12,28 @@
 namespace veloxquant {
 namespace {
 
-bool better(const Neighbour& a, const Neighbour& b) {
-  return a.score != b.score ? a.score > b.score : a.index < b.index;
-}
+struct Better {
+  bool operator()(const Neighbour& a, const Neighbour& b) const noexcept {
+    return a.score != b.score ? a.score > b.score : a.index < b.index;
+  }
+};
+struct Worse {
+  bool operator()(const Neighbour& a, const Neighbour& b) const noexcept { return Better()(b, a); }
+};
 
-// The k-th largest lower limit.
+// The k-th largest lower limit; few numbers pass the k largest of those before them.
 float threshold(std::span<const Estimate> estimates, std::size_t k) {
-  std::vector<float> lower(estimates.size());
-  std::transform(estimates.begin(), estimates.end(), lower.begin(),
-                 [](const Estimate& e) { return e.lower(); });
-  const auto kth = lower.begin() + static_cast<std::ptrdiff_t>(k - 1);
-  std::nth_element(lower.begin(), kth, lower.end(), std::greater<>());
-  return *kth;
+  std::vector<float> largest;  // a heap with the least on top
+  for (const Estimate& estimate : estimates) {
+    const float lower = estimate.lower();
+    if (largest.size() == k && lower <= largest.front()) continue;
+    largest.push_back(lower);
+    std::push_heap(largest.begin(), largest.end(), std::greater<>());
+    if (largest.size() <= k) continue;
+    std::pop_heap(largest.begin(), largest.end(), std::greater<>());
+    largest.pop_back();
+  }
+  return largest.front();
 }
 
 }  // namespace
@@ -53,23 +63,25 @@ SearchResult best_of(std::span<const Estimate> estimates, int top_k,
   const std::size_t k = std::min(estimates.size(), static_cast<std::size_t>(top_k));
   if (k == 0) return result;
   const float least = threshold(estimates, k);
-  std::vector<Neighbour> candidates;  // with upper limits for scores
+  std::vector<Neighbour> candidates;  // with upper limits for scores; a heap with the best on top
   for (std::size_t i = 0; i < estimates.size(); ++i) {
     const float upper = estimates[i].upper();
     if (upper >= least) candidates.push_back({static_cast<std::int64_t>(i), upper});
   }
-  std::sort(candidates.begin(), candidates.end(), better);
+  std::make_heap(candidates.begin(), candidates.end(), Worse());
   std::vector<Neighbour>& best = result.neighbours;  // a heap with the worst on top
-  for (const Neighbour& candidate : candidates) {
+  for (; !candidates.empty(); candidates.pop_back()) {
+    std::pop_heap(candidates.begin(), candidates.end(), Worse());
+    const Neighbour candidate = candidates.back();
     if (best.size() == k && candidate.score < best.front().score) break;
     best.push_back({candidate.index, exact(static_cast<std::size_t>(candidate.index))});
-    std::push_heap(best.begin(), best.end(), better);
+    std::push_heap(best.begin(), best.end(), Better());
     ++result.reranked;
     if (best.size() <= k) continue;
-    std::pop_heap(best.begin(), best.end(), better);
+    std::pop_heap(best.begin(), best.end(), Better());
     best.pop_back();
   }
-  std::sort(best.begin(), best.end(), better);
+  std::sort(best.begin(), best.end(), Better());
   return result;
 }
 

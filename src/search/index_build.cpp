@@ -158,17 +158,17 @@ void IndexState::code_rest(const std::vector<float>& residuals, const std::vecto
 std::size_t IndexState::rest_bytes() const noexcept { return packed_bytes(dims(), options.bits - 1); }
 
 void IndexState::point(std::size_t i, float* y) const {
-  const int low = options.bits - 1;
-  const std::uint8_t* bits = rest.data() + i * rest_bytes();
-  for (std::size_t c = 0; c < static_cast<std::size_t>(dims()); ++c) {
-    unsigned u = read_bits(planes.signs(i), c, 1);
-    if (low == 0) {
-      y[c] = u != 0 ? 1.0f : -1.0f;
-      continue;
-    }
-    u = u << low | read_bits(bits, c * static_cast<std::size_t>(low), low);
-    y[c] = (*code->spec().table)[u];
+  const auto width = static_cast<std::size_t>(dims());
+  const std::uint8_t* const signs = planes.signs(i);
+  const auto sign = [signs](std::size_t c) { return signs[c / 8] >> (c % 8) & 1u; };
+  if (options.bits == 1) {
+    for (std::size_t c = 0; c < width; ++c) y[c] = sign(c) != 0 ? 1.0f : -1.0f;
+    return;
   }
+  std::uint8_t below[kMaxHeadDim];
+  unpack_codes(rest.data() + i * rest_bytes(), dims(), options.bits - 1, below);
+  const float* const table = code->spec().table->data();
+  for (std::size_t c = 0; c < width; ++c) y[c] = table[sign(c) << (options.bits - 1) | below[c]];
 }
 
 }  // namespace veloxquant

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/core/half.hpp>
 
+#include "attention/attend.hpp"
 #include "cache/cache_state.hpp"
 #include "codebook/row_math.hpp"
 #include "search/candidates.hpp"
@@ -33,6 +36,7 @@ struct KeySearch::State {
   explicit State(const CacheState& of) : cache(&of), rewrites(of.rewrites) {
     const KVCacheOptions& o = of.options();
     require_served(*of.methods.keys, o.kv_heads);
+    for (int h = 0; h < o.kv_heads; ++h) decoders.push_back(tile_decoder(*of.methods.keys->code_spec(h)));
     planes.assign(static_cast<std::size_t>(o.batch * o.kv_heads), SignPlanes(o.head_dim));
   }
 
@@ -48,10 +52,14 @@ struct KeySearch::State {
     const VectorQuantizer& keys = *cache->methods.keys;
     const CanonicalRows canonical =
         canonical_rows(*cache, row_of(row), head, Role::keys, begin, count, buffer);
+    const TileDecoder& decoder = decoders[static_cast<std::size_t>(head)];
+    decoder.decode(decoder, canonical.codes, canonical.scales, count, rows);
+    if (!decoder.vector_scale) return;
+    const auto width = static_cast<std::size_t>(keys.head_dim());
     for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-      decode_row(*keys.code_spec(head), canonical.codes + i * keys.code_bytes(head),
-                 canonical.scales + i * keys.scale_bytes(head),
-                 rows + i * static_cast<std::size_t>(keys.head_dim()));
+      f16 scale;
+      std::memcpy(&scale, canonical.scales + i * keys.scale_bytes(head), sizeof(scale));
+      for (std::size_t c = 0; c < width; ++c) rows[i * width + c] *= to_f32(scale);
     }
   }
 
@@ -69,7 +77,8 @@ struct KeySearch::State {
 
   const CacheState* cache;
   std::uint64_t rewrites;
-  std::vector<SignPlanes> planes;  // by row and head
+  std::vector<TileDecoder> decoders;  // by head
+  std::vector<SignPlanes> planes;     // by row and head
 };
 
 KeySearch::KeySearch(const PackedKVCache& cache) : state_(std::make_unique<State>(*cache.state_)) {

@@ -35,12 +35,13 @@ float SignQuery::product(const std::uint8_t* signs) const noexcept {
 
 SignPlanes::SignPlanes(int dims)
     : code_(make_rabitq_code(1, dims, ScaleMode::unbiased)),
+      width_(code_->spec().code_bytes()),
       margin_step_(static_cast<float>(std::sqrt(dims / (dims - 1.0)) / 255)) {}
 
 void SignPlanes::append(const float* rows, std::size_t count) {
   const CodeSpec& spec = code_->spec();
-  const std::size_t before = size(), width = spec.code_bytes();
-  std::vector<std::uint8_t> signs(count * width);
+  const std::size_t before = size();
+  std::vector<std::uint8_t> signs(count * width_);
   std::vector<f16> factors(count);
   std::vector<std::uint8_t> ratios(count);
   code_->encode_rows(rows, count, signs.data(), reinterpret_cast<std::uint8_t*>(factors.data()));
@@ -51,7 +52,7 @@ void SignPlanes::append(const float* rows, std::size_t count) {
     const double lost = square > 0 ? 1 - sum * sum / (square * spec.head_dim) : 0;
     ratios[i] = static_cast<std::uint8_t>(std::min(255.0, std::ceil(255 * std::sqrt(std::max(0.0, lost)))));
   }
-  signs_.reserve((before + count) * width);
+  signs_.reserve((before + count) * width_);
   factors_.reserve(before + count);
   ratios_.reserve(before + count);
   signs_.insert(signs_.end(), signs.begin(), signs.end());

@@ -41,20 +41,19 @@ class SignPlanes {
   void clear();
 
   std::size_t size() const noexcept { return ratios_.size(); }
-  const std::uint8_t* signs(std::size_t i) const noexcept {
-    return signs_.data() + i * code_->spec().code_bytes();
-  }
+  const std::uint8_t* signs(std::size_t i) const noexcept { return signs_.data() + i * width_; }
   float factor(std::size_t i) const noexcept { return to_f32(factors_[i]); }
   // Of the inner product with a query of norm one, for eps0 = 1.
   float margin(std::size_t i) const noexcept {
     return factor(i) * static_cast<float>(ratios_[i]) * margin_step_;
   }
   // Bytes of the vectors, and all that is held.
-  std::size_t vector_bytes() const noexcept { return size() * (code_->spec().code_bytes() + 3); }
+  std::size_t vector_bytes() const noexcept { return size() * (width_ + 3); }
   std::size_t nbytes() const noexcept;
 
  private:
   std::shared_ptr<const RowCode> code_;  // rabitq, 1 bit
+  std::size_t width_;                    // bytes of signs
   float margin_step_;
   std::vector<std::uint8_t> signs_;
   std::vector<f16> factors_;
