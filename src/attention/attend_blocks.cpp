@@ -182,7 +182,8 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     const std::uint8_t* values_ahead = section_ahead(blocks, i, blocks.values);
     if (keys_ahead != nullptr) {
       ask_for_scales(keys_ahead + key_scales, kBlockTokens * keys.spec.scale_bytes());
-      ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
+      if (!blocks.shared_gains)
+        ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
     }
     if (frames) {
       frames->score(i, key_block, keys_ahead);
@@ -193,9 +194,10 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .low = memory.low,
                     .high = memory.high,
                     .key_scales = key_block + key_scales,
-                    .value_scales = value_block + value_scales,
+                    .value_scales = blocks.shared_gains ? key_block + key_scales : value_block + value_scales,
                     .key_scale = scale_form(keys.spec),
                     .value_scale = scale_form(values.spec),
+                    .value_gain_bit = blocks.shared_gains ? 4 : 0,
                     .first = first,
                     .offsets = frames ? memory.offsets : nullptr});
     values.add(values, softmax.weights, query.rows, value_block, values_ahead, memory.sums);

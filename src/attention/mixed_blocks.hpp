@@ -6,8 +6,7 @@
 
 namespace veloxquant {
 
-// Without functions where a run has no kernel, or (values) where some runs want floats as weights and
-// others integers.
+// Runs that have no kernel are decoded (decoded_blocks.hpp), each by itself. Without functions where no run has one.
 KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic);
 ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic);
 

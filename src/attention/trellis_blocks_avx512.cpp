@@ -278,7 +278,8 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
           const __m512 half = _mm512_set1_ps(halves.rows[r]);
           for (int p = 0; p < kPairs; ++p) {
             float* to = sums + static_cast<std::size_t>(r) * stride + 16 * p;
-            _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_add_ps(totals[r][p], half), step, _mm512_load_ps(to)));
+            _mm512_storeu_ps(to,
+                             _mm512_fmadd_ps(_mm512_add_ps(totals[r][p], half), step, _mm512_loadu_ps(to)));
           }
         }
         sums += 16 * kPairs;

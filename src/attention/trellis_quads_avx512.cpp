@@ -1,9 +1,10 @@
 // Values in trellis codes whose strings stand by token quads (pack/word_order.hpp): runs of mixed codes, whose bits are
 // no whole lines. AVX-512 with VBMI, VBMI2, VNNI and GFNI.
 //
-// 16 dimensions of a token quad are so many halves as a code has bits, and the half behind them. A 64-bit lane takes
-// the bytes with the windows of two dimensions of all four tokens, wherever in a string they are; a multishift takes
-// the windows out of them. From there on it is as in the other kernel: look-up, dot products of four tokens.
+// 16 dimensions of a token quad are twice as many bytes of each token as a code has bits, and the byte behind them. A
+// 64-bit lane takes the bytes with the windows of two dimensions of all four tokens, wherever in a string they are; a
+// multishift takes the windows out of them. From there on it is as in the other kernel: look-up, dot products of four
+// tokens. A string may end with 8 dimensions, whose lanes alone count.
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__) && defined(__AVX512VBMI2__) && defined(__GFNI__)
@@ -17,25 +18,25 @@ namespace {
 constexpr int kUnit = 16;  // dimensions
 
 struct alignas(64) Places {
-  std::uint8_t bytes[64];   // of the lane's first two bytes of each token, in the unit's halves
-  std::uint8_t behind[64];  // of the two bytes behind those
+  std::uint8_t bytes[64];   // the places of the lane's first two bytes of each token in the unit
+  std::uint8_t behind[64];  // of the byte behind those, twice
   std::uint16_t skip[32];   // bits of the first byte before the lane's windows, by token
   std::uint8_t shifts[64];  // of the windows in the lane, `skip` counted in where it stays below a byte
 };
 
-// Windows of 3 bits may begin so late that two of them leave the two bytes: there whole halves are shifted first.
-constexpr bool shifts_halves(int bits) { return bits == 3; }
+// Windows of 3 bits may begin so late that two of them leave the two bytes: there both are shifted first.
+constexpr bool shifts_first(int bits) { return bits == 3; }
 
 constexpr Places places_of(int bits) {
   Places places{};
   for (int lane = 0; lane < 8; ++lane) {
     const int start = 2 * lane * bits, byte = start / 8, within = start % 8;
     for (int token = 0; token < 4; ++token) {
-      const auto place = [token](int b) { return static_cast<std::uint8_t>(b / 2 * 8 + 2 * token + b % 2); };
+      const auto place = [token](int b) { return static_cast<std::uint8_t>(4 * b + token); };
       for (int e = 0; e < 2; ++e) {
         places.bytes[8 * lane + 2 * token + e] = place(byte + e);
-        places.behind[8 * lane + 2 * token + e] = place(byte + 2 + e);
-        const int first = 16 * token + (shifts_halves(bits) ? 0 : within);
+        places.behind[8 * lane + 2 * token + e] = place(byte + 2);
+        const int first = 16 * token + (shifts_first(bits) ? 0 : within);
         places.shifts[8 * lane + 4 * e + token] = static_cast<std::uint8_t>(first + e * bits);
       }
       places.skip[4 * lane + token] = static_cast<std::uint16_t>(within);
@@ -46,18 +47,21 @@ constexpr Places places_of(int bits) {
 template <int Bits>
 constexpr Places kPlaces = places_of(Bits);
 
-// The windows of 16 dimensions of a token quad from the halves at `own` on; `next` is the half behind them.
+// The windows of 16 dimensions of a token quad from the bytes at `own` on, `Bits` 64-bit words or (`half`) as many 32-bit
+// ones; `next` are the bytes behind them.
 template <int Bits>
-inline __attribute__((always_inline)) __m512i unit_windows(const std::uint8_t* own,
+inline __attribute__((always_inline)) __m512i unit_windows(const std::uint8_t* own, bool half,
                                                            const std::uint8_t* next) {
-  std::int64_t half;
-  __builtin_memcpy(&half, next, 8);
-  const __m512i halves =
-      _mm512_mask_set1_epi64(_mm512_maskz_loadu_epi64((1 << Bits) - 1, own), 1 << Bits, half);
-  __m512i lanes = _mm512_permutexvar_epi8(load(kPlaces<Bits>.bytes), halves);
-  if constexpr (shifts_halves(Bits)) {
-    const __m512i behind = _mm512_permutexvar_epi8(load(kPlaces<Bits>.behind), halves);
-    lanes = _mm512_shrdv_epi16(lanes, behind, load(kPlaces<Bits>.skip));
+  const int words = half ? Bits : 2 * Bits;
+  std::int32_t behind;
+  __builtin_memcpy(&behind, next, 4);
+  const __m512i bytes =
+      _mm512_mask_set1_epi32(_mm512_maskz_loadu_epi32(static_cast<__mmask16>((1 << words) - 1), own),
+                             static_cast<__mmask16>(1 << words), behind);
+  __m512i lanes = _mm512_permutexvar_epi8(load(kPlaces<Bits>.bytes), bytes);
+  if constexpr (shifts_first(Bits)) {
+    const __m512i later = _mm512_permutexvar_epi8(load(kPlaces<Bits>.behind), bytes);
+    lanes = _mm512_shrdv_epi16(lanes, later, load(kPlaces<Bits>.skip));
   }
   return _mm512_multishift_epi64_epi8(load(kPlaces<Bits>.shifts), lanes);
 }
@@ -71,7 +75,8 @@ inline __attribute__((always_inline)) void add_units(const ValueKernel& self, co
   constexpr bool kWide = trellis_is_wide(Bits);
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
   const LookUp look_up(table, 0x80);
-  const int units = self.spec.head_dim / kUnit;
+  const int units = (self.spec.head_dim + kUnit - 1) / kUnit;
+  const bool ends_with_half = self.spec.head_dim % kUnit != 0;
   const std::size_t quad_bytes = 4 * self.spec.code_bytes(), unit_bytes = 8 * Bits;
   __m512i part[Rows][Units], low_part[Rows][Units];
   for (int r = 0; r < Rows; ++r) {
@@ -87,8 +92,9 @@ inline __attribute__((always_inline)) void add_units(const ValueKernel& self, co
     }
     for (int u = 0; u < Units; ++u) {
       const std::uint8_t* own = quad + unit_bytes * static_cast<std::size_t>(first + u);
+      const bool last = first + u + 1 == units;
       const __m512i values =
-          look_up(unit_windows<Bits>(own, first + u + 1 == units ? quad : own + unit_bytes));
+          look_up(unit_windows<Bits>(own, last && ends_with_half, last ? quad : own + unit_bytes));
       for (int r = 0; r < Rows; ++r) {
         part[r][u] = _mm512_dpbusd_epi32(part[r][u], weight[r], values);
         if constexpr (kWide) low_part[r][u] = _mm512_dpbusd_epi32(low_part[r][u], weight_low[r], values);
@@ -102,7 +108,9 @@ inline __attribute__((always_inline)) void add_units(const ValueKernel& self, co
       if constexpr (kWide)
         total = _mm512_fmadd_ps(total, _mm512_set1_ps(256), _mm512_cvtepi32_ps(low_part[r][u]));
       float* to = sums + static_cast<std::size_t>(r) * sum_stride(self) + kUnit * (first + u);
-      _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_add_ps(total, half), step, _mm512_load_ps(to)));
+      const __mmask16 lanes = first + u + 1 == units && ends_with_half ? 0xff : 0xffff;
+      const __m512 sum = _mm512_fmadd_ps(_mm512_add_ps(total, half), step, _mm512_maskz_loadu_ps(lanes, to));
+      _mm512_mask_storeu_ps(to, lanes, sum);
     }
   }
 }
@@ -113,7 +121,7 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
   constexpr bool kWide = trellis_is_wide(Bits);
   constexpr int kUnits = (Rows == 8 ? 2 : 4) / (kWide ? 2 : 1);
   const HalfSums halves = half_sums(weights, rows, kWide);
-  const int units = self.spec.head_dim / kUnit;
+  const int units = (self.spec.head_dim + kUnit - 1) / kUnit;
   int unit = 0;
   const auto step = [&]<int Units>() __attribute__((always_inline)) {
     add_units<Bits, Rows, Units>(self, weights, halves, rows, block, ahead, unit, sums);

@@ -32,8 +32,8 @@ struct ValueHalves {
 };
 
 // By token quads, for strings that are no whole lines.
-struct QuadHalves {
-  static constexpr std::size_t kBytes = 2, kGroups = 1;
+struct QuadBytes {
+  static constexpr std::size_t kBytes = 1, kGroups = 1;
   static std::size_t place(std::size_t l, std::size_t /*g*/, std::size_t token, std::size_t lines) noexcept {
     return 4 * (lines * (token / 4) + l) + token % 4;
   }
@@ -85,7 +85,7 @@ class WordOrder final : public BlockOrder {
 std::unique_ptr<const BlockOrder> word_order(const CodeSpec& spec, Role role) {
   if (role == Role::keys) return std::make_unique<WordOrder<KeyWords>>(spec);
   if (has_whole_words(spec.head_dim, spec.bits, role)) return std::make_unique<WordOrder<ValueHalves>>(spec);
-  return std::make_unique<WordOrder<QuadHalves>>(spec);
+  return std::make_unique<WordOrder<QuadBytes>>(spec);
 }
 
 }  // namespace veloxquant

@@ -30,9 +30,9 @@
 //
 //     3 bytes left  bytes 0 1 of token 0 | bytes 0 1 of token 1 | ... | byte 2 of token 0 | byte 2 of token 1 | ...
 //
-// Values of whole halves (2 bytes) stand by token quads, the four tokens of a half side by side:
+// Values stand by token quads, the four tokens of a byte side by side:
 //
-//     quad q   half 0 of tokens 4q 4q+1 4q+2 4q+3 | half 1 of tokens 4q .. | ...
+//     quad q   byte 0 of tokens 4q 4q+1 4q+2 4q+3 | byte 1 of tokens 4q .. | ...
 //
 #pragma once
 
@@ -47,7 +47,7 @@ constexpr bool has_whole_words(int head_dim, int bits, Role role) noexcept {
   return total % (bits == 3 ? 3 * unit : unit) == 0;
 }
 constexpr bool has_word_order(int head_dim, int bits, Role role) noexcept {
-  return role == Role::keys ? head_dim % 8 == 0 : head_dim % 16 == 0 || has_whole_words(head_dim, bits, role);
+  return head_dim % 8 == 0 || has_whole_words(head_dim, bits, role);
 }
 
 // Of a trellis code that has a word order for this role.

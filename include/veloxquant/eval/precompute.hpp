@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,8 +17,10 @@
 
 #include <veloxquant/calibration/run_code.hpp>
 #include <veloxquant/core/artifact_store.hpp>
+#include <veloxquant/eval/activation_file.hpp>
 #include <veloxquant/eval/windows.hpp>
 #include <veloxquant/models/decoder.hpp>
+#include <veloxquant/models/model_config.hpp>
 
 namespace veloxquant {
 
@@ -58,12 +62,30 @@ struct SpectralOptions {
   RunCode code = RunCode::trellis;
   bool gain = true;
   std::size_t sensitivity_windows = 2;
+  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again goes on
+  // from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete it.
+  std::filesystem::path checkpoints{};
 };
+
+// What a calibration takes, before anything runs.
+struct CalibrationNeeds {
+  double passes = 0;  // of the model over a window; those of its upper layers alone count as their share
+  std::uint64_t memory_bytes = 0;  // beside the model's weights: an estimate
+  std::uint64_t artifact_bytes = 0;
+};
+CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationRequest& request,
+                                const SpectralOptions& options);
 
 // Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple
 // of 8.
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options);
+
+// The same from activations of a model that ran elsewhere; the request's windows are not looked at. Sensitivity is proxy or
+// none. Throws ConfigError for what the file does not hold.
+ArtifactStore precompute_spectral(const ActivationFile& activations, const CalibrationRequest& request,
+                                  const SpectralOptions& options,
+                                  const std::shared_ptr<ThreadPool>& pool = {});
 
 // {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);
