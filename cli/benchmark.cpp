@@ -27,7 +27,7 @@ namespace veloxquant::cli {
 namespace {
 
 struct BenchmarkFlags {
-  std::string model, text, artifacts, output, arithmetic = "auto", format = "table", scale;
+  std::string model, text, artifacts, output, report, arithmetic = "auto", format = "table", scale;
   std::vector<std::string> methods;
   int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
   std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
@@ -66,7 +66,9 @@ class BenchmarkCommand {
     if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
     if (!flags_.artifacts.empty()) require_calibrated(request_.asked);
     // A run of minutes should not end in a report that cannot be written.
-    if (!flags_.output.empty()) require_writable(flags_.output);
+    for (const std::string& file : {flags_.output, flags_.report}) {
+      if (!file.empty()) require_writable(file);
+    }
 
     Decoder decoder = Decoder::load(existing(flags_.model, "--model"),
                                     {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
@@ -179,6 +181,7 @@ class BenchmarkCommand {
                                               : report_table(report_, width_of_stdout()));
     std::fflush(stdout);
     if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
+    if (!flags_.report.empty()) write_file_atomically(flags_.report, report_html(report_));
   }
 
   const BenchmarkFlags& flags_;
@@ -248,6 +251,7 @@ void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
 
 void add_reporting(CLI::App& sub, BenchmarkFlags& f) {
   sub.add_option("--output", f.output, "JSON file for the report (docs/benchmark-schema.md)");
+  sub.add_option("--report", f.report, "HTML file for the report: a table and plots, for a browser");
   sub.add_option("--format", f.format, "of the report on stdout: table, json, csv or md")
       ->check(CLI::IsMember({"table", "json", "csv", "md"}))
       ->capture_default_str();

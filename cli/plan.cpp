@@ -58,12 +58,13 @@ class Plan {
         continue;
       }
       const LayerMethods& m = methods_[i];
-      layers_.push_back({.keys = config.method(static_cast<int>(i), Role::keys).to_string(),
-                         .values = config.method(static_cast<int>(i), Role::values).to_string(),
-                         .attention = attention_path(m, heads),
-                         .bits_per_element = (m.keys->bits_per_element() + m.values->bits_per_element()) / 2,
-                         .bytes_per_token = m.token_bytes(heads),
-                         .alike = i});
+      layers_.push_back(
+          {.keys = config.method(static_cast<int>(i), Role::keys).to_string(),
+           .values = config.method(static_cast<int>(i), Role::values).to_string(),
+           .attention = attention_path(m, heads),
+           .bits_per_element = 4.0 * static_cast<double>(m.token_bytes(heads)) / (heads * m.keys->head_dim()),
+           .bytes_per_token = m.token_bytes(heads),
+           .alike = i});
     }
   }
 

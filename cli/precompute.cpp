@@ -1,9 +1,11 @@
 // `veloxquant precompute`: calibrates a method on a model and a text of the user's own.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/precompute.hpp>
 #include <veloxquant/io/files.hpp>
@@ -14,18 +16,20 @@
 #include "command.hpp"
 #include "inputs.hpp"
 #include "progress.hpp"
+#include "size_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
 
 struct PrecomputeFlags {
-  std::string method, model, output, text, frame = "64", metric = "output", sensitivity = "measured",
-                                           code = "trellis", gain = "on", arithmetic = "auto";
+  std::string method, model, output, text, activations,
+      frame = "64", metric = "output", sensitivity = "measured", code = "trellis", gain = "on",
+      arithmetic = "auto";
   std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
   double target_bits = 2;
   std::uint64_t seed = 0;
   int threads = 0;
-  bool quiet = false;
+  bool quiet = false, dry_run = false;
 };
 
 std::int64_t frame_of(const std::string& text) {
@@ -37,23 +41,158 @@ std::int64_t frame_of(const std::string& text) {
   return frame;
 }
 
-int precompute(const PrecomputeFlags& f) {
+// Where a run that is cut short leaves what it has found out; deleted when the artifacts are saved.
+std::filesystem::path checkpoint_folder(const PrecomputeFlags& f) {
+  return std::filesystem::path(f.output) / (f.method + ".unfinished");
+}
+
+// A method that is calibrated: what of the flags below is its own, and how it is done.
+struct CalibratedMethod {
+  std::string name;
+  std::vector<std::string> flags;
+  ArtifactStore (*run)(Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& flags);
+  bool resumes = false;  // keeps checkpoints
+  // For --dry-run; null: not known.
+  CalibrationNeeds (*needs)(const Decoder& decoder, const CalibrationRequest& request,
+                            const PrecomputeFlags& flags) = nullptr;
+  // From --activations; null: the method needs a model that runs.
+  ArtifactStore (*run_on)(const ActivationFile& file, const CalibrationRequest& request,
+                          const PrecomputeFlags& flags) = nullptr;
+};
+
+SpectralOptions spectral_options(const PrecomputeFlags& f) {
+  return {.frame = frame_of(f.frame),
+          .metric = key_metric_from(f.metric),
+          .sensitivity = sensitivity_from(f.sensitivity),
+          .code = run_code_from(f.code),
+          .gain = f.gain == "on",
+          .checkpoints = checkpoint_folder(f)};
+}
+
+const std::vector<CalibratedMethod>& calibrated_methods() {
+  static const std::vector<CalibratedMethod> kMethods = {
+      {"spectral",
+       {"--frame", "--metric", "--sensitivity", "--code", "--gain"},
+       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return precompute_spectral(decoder, request, spectral_options(f));
+       },
+       true,
+       [](const Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return spectral_needs(decoder.config(), request, spectral_options(f));
+       },
+       [](const ActivationFile& file, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return precompute_spectral(file, request, spectral_options(f),
+                                    std::make_shared<ThreadPool>(f.threads));
+       }},
+  };
+  return kMethods;
+}
+
+const CalibratedMethod& calibrated_method(const std::string& name) {
+  return *std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
+}
+
+// A flag of another method would be ignored, so it is refused.
+void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) {
+  for (const CalibratedMethod& method : calibrated_methods()) {
+    for (const std::string& flag : method.flags) {
+      if (command.count(flag) > 0 && !std::ranges::count(chosen.flags, flag)) {
+        throw ConfigError("precompute", fmt::format("{} is no flag of --method {}; it is one of {}", flag,
+                                                    chosen.name, method.name));
+      }
+    }
+  }
+}
+
+void print_needs(const CalibratedMethod& method, const Decoder& decoder, const CalibrationRequest& request,
+                 const PrecomputeFlags& f) {
+  const std::filesystem::path to = artifact_file(f.output, f.method);
+  std::error_code none;
+  fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
+             decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
+             to_string(decoder.arithmetic()));
+  fmt::print("text: {} windows of {} tokens, {} asked for\n", request.windows.size(), f.sequence_length,
+             f.num_samples);
+  fmt::print("artifacts: {}{}\n", to.string(),
+             std::filesystem::exists(to, none) ? ", which is replaced" : "");
+  if (method.resumes && std::filesystem::exists(checkpoint_folder(f), none))
+    fmt::print("goes on from {} if that is of the same request\n", checkpoint_folder(f).string());
+  if (method.needs == nullptr) return;
+  const CalibrationNeeds needs = method.needs(decoder, request, f);
+  fmt::print("passes of the model over a window: {:.1f}\n", needs.passes);
+  fmt::print("memory beside the weights: about {}\n", format_size(static_cast<double>(needs.memory_bytes)));
+  fmt::print("size of the artifacts: about {}\n", format_size(static_cast<double>(needs.artifact_bytes)));
+}
+
+std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method) {
+  std::error_code failed;
+  std::filesystem::create_directories(f.output, failed);
+  if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
+  std::filesystem::path to = artifact_file(f.output, f.method);
+  require_writable(to);
+  if (method.resumes) std::filesystem::create_directories(checkpoint_folder(f), failed);
+  if (failed) {
+    throw IoError("precompute", fmt::format("{}: {}", checkpoint_folder(f).string(), failed.message()));
+  }
+  return to;
+}
+
+void save(const ArtifactStore& store, const std::filesystem::path& to, const PrecomputeFlags& f,
+          const CalibratedMethod& method) {
+  store.save(to);
+  std::error_code none;
+  if (method.resumes) std::filesystem::remove_all(checkpoint_folder(f), none);
+}
+
+int precompute_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method) {
+  if (method.run_on == nullptr)
+    throw ConfigError("precompute",
+                      fmt::format("method '{}' needs a model that runs, not --activations", f.method));
   Progress progress(Progress::style_of_stderr(f.quiet));
-  const std::int64_t frame = frame_of(f.frame);
+  const ActivationFile file = ActivationFile::open(existing(f.activations, "--activations"));
+  if (f.dry_run) {
+    fmt::print("{} from {}: {} layers, {} KV heads of {}\n{} windows of {} tokens\nartifacts: {}\n", f.method,
+               file.name(), file.config().layers, file.config().kv_heads, file.config().head_dim,
+               file.windows(), file.tokens(), artifact_file(f.output, f.method).string());
+    return kDone;
+  }
+  const std::filesystem::path to = prepare_output(f, method);
+  const CalibrationRequest request{
+      .windows = {},
+      .target_bits = f.target_bits,
+      .sinks = f.sinks,
+      .seed = f.seed,
+      .progress = [&](const std::string& stage, const std::string& item, std::size_t done,
+                      std::size_t total) { progress.show(stage, item, done, total); }};
+  ArtifactStore store = method.run_on(file, request, f);
+  store.set_fact("activations", std::filesystem::path(f.activations).filename().string());
+  save(store, to, f, method);
+  progress.clear();
+  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), file.windows(),
+             file.tokens());
+  return kDone;
+}
+
+int precompute(const PrecomputeFlags& f, const CLI::App& command) {
+  const CalibratedMethod& method = calibrated_method(f.method);
+  require_own_flags(command, method);
+  if (!f.activations.empty()) {
+    PrecomputeFlags given = f;
+    if (command.count("--sensitivity") == 0)
+      given.sensitivity = "proxy";  // nothing runs that could be measured
+    return precompute_on_activations(given, method);
+  }
+  if (f.model.empty()) throw ConfigError("precompute", "--model or --activations is needed");
+  Progress progress(Progress::style_of_stderr(f.quiet));
   Decoder decoder = Decoder::load(
       existing(f.model, "--model"),
       {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
        .threads = f.threads});
   const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
-  PrecomputeRequest request{
+  const CalibrationRequest request{
       .windows = cut_windows(tokenizer.encode(text.bytes), decoder.config().bos, f.sequence_length, 0,
                              f.num_samples),
-      .frame = frame,
-      .metric = key_metric_from(f.metric),
-      .sensitivity = sensitivity_from(f.sensitivity),
-      .code = run_code_from(f.code),
-      .gain = f.gain == "on",
       .target_bits = f.target_bits,
       .sinks = f.sinks,
       .seed = f.seed,
@@ -63,13 +202,14 @@ int precompute(const PrecomputeFlags& f) {
     progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
                               f.num_samples));
   }
-  std::error_code failed;
-  std::filesystem::create_directories(f.output, failed);
-  if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
-  const std::filesystem::path to = artifact_file(f.output, f.method);
-  require_writable(to);
+  if (f.dry_run) {
+    require_calibration(request);
+    print_needs(method, decoder, request, f);
+    return kDone;
+  }
+  const std::filesystem::path to = prepare_output(f, method);
 
-  ArtifactStore store = precompute_spectral(decoder, request);
+  ArtifactStore store = method.run(decoder, request, f);
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
   const std::int64_t text_end =
       std::ssize(request.windows) * f.sequence_length - (decoder.config().bos ? 1 : 0);
@@ -77,12 +217,12 @@ int precompute(const PrecomputeFlags& f) {
   store.set_fact("text_xxh3", text_hash(text.bytes));
   store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
-  store.save(to);
+  save(store, to, f, method);
   progress.clear();
   fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
              f.sequence_length);
   fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
-  if (request.sensitivity != Sensitivity::measured) return kDone;
+  if (store.facts().at("sensitivity") != to_string(Sensitivity::measured)) return kDone;
   fmt::print("forecast of KL (nats per token):\n");
   for (const auto& [bits, kl] : spectral_forecast(store)) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
   return kDone;
@@ -92,12 +232,16 @@ int precompute(const PrecomputeFlags& f) {
 
 void add_precompute(Commands& commands) {
   const auto f = std::make_shared<PrecomputeFlags>();
-  CLI::App* sub =
-      commands.add("precompute", "Calibrate a method on a model of your own", [f] { return precompute(*f); });
-  sub->add_option("--method", f->method, "method to calibrate")
-      ->required()
-      ->check(CLI::IsMember({"spectral"}));
-  sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->required();
+  const auto self = std::make_shared<CLI::App*>();
+  CLI::App* sub = *self = commands.add("precompute", "Calibrate a method on a model of your own",
+                                       [f, self] { return precompute(*f, **self); });
+  std::vector<std::string> names;
+  for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
+  sub->add_option("--method", f->method, "method to calibrate")->required()->check(CLI::IsMember(names));
+  CLI::Option* model = sub->add_option("--model", f->model, "model folder, as Hugging Face has it");
+  sub->add_option("--activations", f->activations,
+                  "instead of a model: its activations, as tools/export_activations.py writes them")
+      ->excludes(model);
   sub->add_option("--output", f->output, "folder for the artifacts; made when it is not there")->required();
   sub->add_option("--text", f->text,
                   "calibration text, as like your use as can be (default: the project's documentation)");
@@ -115,7 +259,8 @@ void add_precompute(Commands& commands) {
   sub->add_option("--metric", f->metric, "what errors of keys count for")
       ->check(CLI::IsMember({"output", "query", "identity"}))
       ->capture_default_str();
-  sub->add_option("--sensitivity", f->sensitivity, "how layers and heads are weighed")
+  sub->add_option("--sensitivity", f->sensitivity,
+                  "how layers and heads are weighed; with --activations proxy (then the default) or none")
       ->check(CLI::IsMember({"measured", "proxy", "none"}))
       ->capture_default_str();
   sub->add_option("--code", f->code, "code of the coordinates")
@@ -134,6 +279,7 @@ void add_precompute(Commands& commands) {
   sub->add_option("--arithmetic", f->arithmetic, "of the model's matrix products: auto, fp32 or bf16")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
+  sub->add_flag("--dry-run", f->dry_run, "say what would be done and what it needs, and do nothing");
   sub->add_flag("--quiet", f->quiet, "no progress on stderr");
 }
 

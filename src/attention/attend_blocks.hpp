@@ -13,10 +13,12 @@
 namespace veloxquant {
 
 // Blocks of one KV head that follow each other in the history. Block i has its keys at pages[i] + keys and
-// its values at pages[i] + values.
+// its values at pages[i] + values; scales follow the codes, or the gains of values share the bytes of those of keys
+// (block_layout.hpp).
 struct BlockRange {
   const std::uint8_t* const* pages = nullptr;
   std::size_t keys = 0, values = 0;
+  bool shared_gains = false;
   int count = 0;
   std::int64_t first = 0;  // history index of the first token of block 0
 };

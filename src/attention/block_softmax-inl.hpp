@@ -55,8 +55,8 @@ HWY_INLINE FloatVector exp2_of(FloatVector x) {
 #endif
 }
 
-// The scales of a block's vectors as floats, times `factor`.
-HWY_INLINE void load_block_scales(VectorScale form, const std::uint8_t* scales, float factor,
+// The scales of a block's vectors as floats, times `factor`. Gains are four bits from `gain_bit` on.
+HWY_INLINE void load_block_scales(VectorScale form, const std::uint8_t* scales, int gain_bit, float factor,
                                   float* factors) {
   const Floats d;
   const hn::RebindToSigned<Floats> di;
@@ -67,7 +67,9 @@ HWY_INLINE void load_block_scales(VectorScale form, const std::uint8_t* scales, 
     if (form == VectorScale::f16) scale = hn::Mul(by, load_f16(d, scales + 2 * t));
     if (form == VectorScale::gain) {
       // gain_value()
-      const auto steps = hn::Sub(hn::PromoteTo(di, hn::LoadU(db, scales + t)), hn::Set(di, kGainSteps / 2));
+      const auto shared = hn::PromoteTo(di, hn::LoadU(db, scales + t));
+      const auto gain = hn::And(hn::ShiftRightSame(shared, gain_bit), hn::Set(di, kGainSteps - 1));
+      const auto steps = hn::Sub(gain, hn::Set(di, kGainSteps / 2));
       scale = hn::Mul(by, exp2_of(hn::Mul(hn::ConvertTo(d, steps), hn::Set(d, 0.25f))));
     }
     hn::Store(scale, d, factors + t);
@@ -246,8 +248,8 @@ HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, con
 
 HWY_INLINE void weigh_rows(BlockSoftmax& softmax, const BlockScores& block) {
   BlockFactors factors;
-  load_block_scales(block.key_scale, block.key_scales, kLog2E, factors.keys);
-  load_block_scales(block.value_scale, block.value_scales, 1.0f, factors.values);
+  load_block_scales(block.key_scale, block.key_scales, 0, kLog2E, factors.keys);
+  load_block_scales(block.value_scale, block.value_scales, block.value_gain_bit, 1.0f, factors.values);
   if (softmax.form != WeightForm::f32) {
     const float largest = largest_of_block(factors.values);
     const float limit = softmax.form == WeightForm::u16 ? 65535.0f : 255.0f;

@@ -57,6 +57,7 @@ struct BlockScores {
   std::uint8_t *low, *high;                       // [rows][64], for the integer forms
   const std::uint8_t *key_scales, *value_scales;  // of the vectors, one for each
   VectorScale key_scale, value_scale;             // their form
+  int value_gain_bit;                             // where a value's gain begins in its byte; a key's at bit 0
   std::int64_t first;                             // history index of the block's first token
   const float* offsets = nullptr;                 // [rows][64], added to the scaled scores; null: 0
 };

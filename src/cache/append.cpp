@@ -205,8 +205,13 @@ void code_head(const CacheState& cache, const NewTokens& input, const CodingItem
   cache.methods.keys->encode_rows_at(input.keys.at(item.row, item.head, item.token), places.data(), count,
                                      item.head, block + layout.key_codes(slot),
                                      block + layout.key_scales(slot));
+  std::array<std::uint8_t, kPageTokens> gains;
+  const bool shared = layout.shares_gains();
   cache.methods.values->encode_rows(input.values.at(item.row, item.head, item.token), count, item.head,
-                                    block + layout.value_codes(slot), block + layout.value_scales(slot));
+                                    block + layout.value_codes(slot),
+                                    shared ? gains.data() : block + layout.value_scales(slot));
+  std::uint8_t* keys = block + layout.key_scales(slot);
+  for (std::size_t i = 0; shared && i < count; ++i) keys[i] = shared_gains(keys[i], gains[i]);
 }
 
 // One token of several heads, whose vectors stand one after the other.
@@ -216,6 +221,7 @@ void code_token(const CacheState& cache, const NewTokens& input, const CodingIte
   for (int h = item.head, end = h + item.heads, here; h < end; h += here) {
     here = std::min(kTogether, end - h);
     std::array<std::uint8_t*, kTogether> key_codes, key_scales, value_codes, value_scales;
+    std::array<std::uint8_t, kTogether> gains;
     for (int i = 0; i < here; ++i) {
       const BlockLayout& layout = cache.layout(h + i);
       std::uint8_t* block = item.page + cache.block_offset(h + i);
@@ -223,12 +229,15 @@ void code_token(const CacheState& cache, const NewTokens& input, const CodingIte
       key_codes[at] = block + layout.key_codes(slot);
       key_scales[at] = block + layout.key_scales(slot);
       value_codes[at] = block + layout.value_codes(slot);
-      value_scales[at] = block + layout.value_scales(slot);
+      value_scales[at] = layout.shares_gains() ? &gains[at] : block + layout.value_scales(slot);
     }
     cache.methods.keys->encode_heads(input.keys.at(item.row, h, item.token), h, here, key_codes.data(),
                                      key_scales.data());
     cache.methods.values->encode_heads(input.values.at(item.row, h, item.token), h, here, value_codes.data(),
                                        value_scales.data());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(here); ++i) {
+      if (value_scales[i] == &gains[i]) *key_scales[i] = shared_gains(*key_scales[i], gains[i]);
+    }
   }
 }
 

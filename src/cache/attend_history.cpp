@@ -221,6 +221,7 @@ class Attention {
     const BlockRange blocks{.pages = row.pages.data() + page,
                             .keys = block.offset + block.layout.key_codes(0),
                             .values = block.offset + block.layout.value_codes(0),
+                            .shared_gains = block.layout.shares_gains(),
                             .count = static_cast<int>(pages_for(range.end - range.begin)),
                             .first = range.begin};
     FramedKeys framed{.basis = keys_.basis(tile.head), .places = {}};

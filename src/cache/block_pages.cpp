@@ -1,5 +1,6 @@
 // Blocks of a page in their two orders.
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -15,20 +16,27 @@ CanonicalRows canonical_rows(const CacheState& cache, const CacheRow& row, int h
   const std::uint8_t* bytes = cache.block(row.pages, coded, head);
   const bool keys = role == Role::keys;
   const BlockOrder& order = keys ? *block.keys : *block.values;
-  if (coded / kPageTokens >= row.packed || order.in_rows()) {
-    return {bytes + (keys ? layout.key_codes(slot) : layout.value_codes(slot)),
-            bytes + (keys ? layout.key_scales(slot) : layout.value_scales(slot))};
-  }
   std::uint8_t* scales = buffer + static_cast<std::size_t>(count) * order.code_bytes();
-  order.unpack(bytes + (keys ? layout.key_codes(0) : layout.value_codes(0)), static_cast<int>(slot), count,
-               buffer, scales);
-  return {buffer, scales};
+  CanonicalRows rows{buffer, scales};
+  if (coded / kPageTokens >= row.packed || order.in_rows()) {
+    rows = {bytes + (keys ? layout.key_codes(slot) : layout.value_codes(slot)),
+            bytes + (keys ? layout.key_scales(slot) : layout.value_scales(slot))};
+  } else {
+    order.unpack(bytes + (keys ? layout.key_codes(0) : layout.value_codes(0)), static_cast<int>(slot), count,
+                 buffer, scales);
+  }
+  if (!layout.shares_gains()) return rows;
+  std::transform(bytes + layout.key_scales(slot), bytes + layout.key_scales(slot) + count, scales,
+                 keys ? key_gain : value_gain);
+  return {rows.codes, scales};
 }
 
 std::size_t canonical_buffer(const CacheState& cache) noexcept {
   std::size_t bytes = 0;
-  for (const HeadBlock& block : cache.blocks)
-    bytes = std::max({bytes, block.keys->bytes(), block.values->bytes()});
+  for (const HeadBlock& block : cache.blocks) {
+    for (const VectorBytes& side : {block.layout.keys(), block.layout.values()})
+      bytes = std::max(bytes, kPageTokens * (side.codes + side.scales));
+  }
   return bytes;
 }
 

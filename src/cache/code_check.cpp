@@ -38,9 +38,13 @@ std::size_t first_bad_code(const CodeSpec& spec, std::span<const std::uint8_t> c
 }
 
 std::size_t first_bad_scale(const CodeSpec& spec, std::span<const std::uint8_t> scales) {
-  if (!spec.has_vector_scale() || spec.vector_scale == VectorScale::f16) return first_bad_f16(scales);
+  const bool gains = spec.has_vector_scale() && spec.vector_scale == VectorScale::gain;
+  return gains ? first_bad_gain(scales) : first_bad_f16(scales);
+}
+
+std::size_t first_bad_gain(std::span<const std::uint8_t> gains) {
   std::size_t at = 0;
-  while (at < scales.size() && scales[at] < kGainSteps) ++at;
+  while (at < gains.size() && gains[at] < kGainSteps) ++at;
   return at;
 }
 

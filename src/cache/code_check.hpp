@@ -13,5 +13,6 @@ namespace veloxquant {
 // encoder writes; bytes.size() when there is none.
 std::size_t first_bad_code(const CodeSpec& spec, std::span<const std::uint8_t> codes);
 std::size_t first_bad_scale(const CodeSpec& spec, std::span<const std::uint8_t> scales);
+std::size_t first_bad_gain(std::span<const std::uint8_t> gains);
 
 }  // namespace veloxquant

@@ -154,7 +154,12 @@ class CacheReader {
           const std::size_t bytes =
               static_cast<std::size_t>(std::min<std::int64_t>(kPageTokens, counts.coded - first)) *
               section->bytes(layout);
-          std::memcpy(cache_.block(row.pages, first, h) + (layout.*section->offset)(0), from, bytes);
+          std::uint8_t* to = cache_.block(row.pages, first, h) + (layout.*section->offset)(0);
+          if (layout.shares_gains() && section->offset == &BlockLayout::value_scales) {
+            std::transform(to, to + bytes, from, to, shared_gains);  // keys come before values
+          } else {
+            std::memcpy(to, from, bytes);
+          }
           from += bytes;
         }
       }
@@ -168,7 +173,7 @@ class CacheReader {
     }
   }
 
-  // Methods without a known code read their own bytes.
+  // Methods without a known code read their own bytes, gains apart, which pages keep in four bits.
   void check_section(std::size_t b, const CodeSection& section, const Tensor& bytes,
                      std::int64_t coded) const {
     const VectorQuantizer& method =
@@ -180,9 +185,11 @@ class CacheReader {
       const std::span part{from, size};
       from += size;
       const CodeSpec* spec = method.code_spec(h);
-      if (spec == nullptr || size == 0) continue;
-      const bool scales = section.part == &VectorBytes::scales;
-      const std::size_t at = scales ? first_bad_scale(*spec, part) : first_bad_code(*spec, part);
+      const bool scales = section.part == &VectorBytes::scales, gains = scales && method.gain_scale(h);
+      if ((spec == nullptr && !gains) || size == 0) continue;
+      const std::size_t at = gains    ? first_bad_gain(part)
+                             : scales ? first_bad_scale(*spec, part)
+                                      : first_bad_code(*spec, part);
       if (at == size) continue;
       fail(fmt::format("tensor '{}' holds no finite {} at head {}, coded token {}, byte {} of the vector",
                        row_tensor_name(b, section.name), scales ? "scale" : "value", h, at / vector,

@@ -30,12 +30,18 @@ HeldVector<HeadBlock> head_blocks(const LayerMethods& methods, int heads) {
   blocks.reserve(static_cast<std::size_t>(heads));
   std::size_t offset = 0;
   for (int h = 0; h < heads; ++h) {
-    const BlockLayout layout({methods.keys->code_bytes(h), methods.keys->scale_bytes(h)},
-                             {methods.values->code_bytes(h), methods.values->scale_bytes(h)});
-    const auto order = [h](const VectorQuantizer& method, Role role) {
+    const auto bytes = [h](const VectorQuantizer& method) {
+      return VectorBytes{method.code_bytes(h), method.scale_bytes(h), method.gain_scale(h)};
+    };
+    const BlockLayout layout(bytes(*methods.keys), bytes(*methods.values));
+    const auto order = [&](const VectorQuantizer& method, Role role) {
+      // Shared gains stand with the keys.
+      const bool bare = role == Role::values && layout.shares_gains();
       const CodeSpec* spec = method.code_spec(h);
-      return spec != nullptr ? block_order(*spec, role)
-                             : row_order(method.code_bytes(h), method.scale_bytes(h));
+      if (spec == nullptr) return row_order(method.code_bytes(h), bare ? 0 : method.scale_bytes(h));
+      CodeSpec stored = *spec;
+      if (bare) stored.vector_scale = VectorScale::none;
+      return block_order(stored, role);
     };
     blocks.push_back(
         {layout, offset, order(*methods.keys, Role::keys), order(*methods.values, Role::values)});

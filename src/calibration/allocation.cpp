@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <queue>
+#include <set>
 #include <veloxquant/core/error.hpp>
 
 #include "codebook/scalar_table.hpp"
@@ -15,13 +16,10 @@ namespace veloxquant {
 namespace {
 
 constexpr int kTrellisWidths = 4;
-
-// The shortest run that a trellis serves better than a scalar code, by width.
-constexpr std::array<int, kTrellisWidths> kShortestTrellis = {24, 16, 16, 16};
+constexpr int kLongRun = 64;  // whose distortion steps are weighed by
 
 RunPlan make_run(RunCode code, int bits, int count) {
-  const bool trellis = code == RunCode::trellis && bits <= kTrellisWidths &&
-                       count >= kShortestTrellis[static_cast<std::size_t>(bits - 1)];
+  const bool trellis = code == RunCode::trellis && bits <= kTrellisWidths;
   return {trellis ? CodeKind::trellis : CodeKind::scalar, bits, count};
 }
 
@@ -30,7 +28,8 @@ std::array<double, kWidestCode + 1> distortions(RunCode code) {
   std::array<double, kWidestCode + 1> table{};
   for (int b = 0; b <= kWidestCode; ++b) {
     const bool trellis = code == RunCode::trellis && b <= kTrellisWidths;
-    table[static_cast<std::size_t>(b)] = code_distortion(trellis ? CodeKind::trellis : CodeKind::scalar, b);
+    table[static_cast<std::size_t>(b)] =
+        code_distortion(trellis ? CodeKind::trellis : CodeKind::scalar, b, kLongRun);
   }
   return table;
 }
@@ -61,20 +60,28 @@ class Filling {
     }
   }
 
-  // Spends at most `budget` bits; gain_bits are due with the first block of a group.
-  void fill(double budget, int gain_bits) {
+  // Spends at most `budget` bits. With the first block of a group its gain is due; a byte of gains is due as a whole
+  // with the first of its groups.
+  void fill(double budget, bool gain) {
     std::priority_queue<Step> steps;
     std::vector<char> opened(groups_.size(), 0);
+    std::set<int> bytes;
+    const auto gain_due = [&](std::size_t g) {
+      const int byte = groups_[g].gain_byte;
+      if (!gain || opened[g] || bytes.contains(byte)) return 0;
+      return byte < 0 ? kGainBits : 8;
+    };
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       for (std::size_t b = 0; b < bits_[g].size(); ++b) steps.push(step_of(g, b));
     }
     while (!steps.empty()) {
       const Step step = steps.top();
       steps.pop();
-      const double due = groups_[step.group].step + (opened[step.group] ? 0 : gain_bits);
+      const double due = groups_[step.group].step + gain_due(step.group);
       if (step.gain <= 0 || spent_ + due > budget) continue;
       spent_ += due;
       opened[step.group] = 1;
+      if (groups_[step.group].gain_byte >= 0) bytes.insert(groups_[step.group].gain_byte);
       int& bits = bits_[step.group][step.block];
       if (++bits < kWidestCode) steps.push(step_of(step.group, step.block));
     }
@@ -145,9 +152,9 @@ RunCode run_code_from(const std::string& name) {
   throw ConfigError("code", fmt::format("unknown code '{}'; known are scalar, trellis", name));
 }
 
-double code_distortion(CodeKind kind, int bits) {
+double code_distortion(CodeKind kind, int bits, int count) {
   if (bits == 0) return 1;
-  return kind == CodeKind::trellis ? trellis_table(bits).distortion : lloyd_max_table(bits, 0)->distortion;
+  return kind == CodeKind::trellis ? trellis_distortion(bits, count) : lloyd_max_table(bits, 0)->distortion;
 }
 
 Allocation allocate_bits(const std::vector<AllocationGroup>& groups, const AllocationOptions& options) {
@@ -155,7 +162,7 @@ Allocation allocate_bits(const std::vector<AllocationGroup>& groups, const Alloc
   double elements = 0;
   for (const AllocationGroup& group : groups) elements += static_cast<double>(group.lambda.size());
   Filling filling(groups, options.code);
-  filling.fill(options.target_bits * elements, options.gain_bits);
+  filling.fill(options.target_bits * elements, options.gain);
 
   Allocation result;
   result.bits_per_element = filling.spent() / elements;
@@ -164,7 +171,7 @@ Allocation allocate_bits(const std::vector<AllocationGroup>& groups, const Alloc
     double left = 0;
     std::size_t c = 0;
     for (const RunPlan& run : result.runs.back()) {
-      const double distortion = code_distortion(run.kind, run.bits);
+      const double distortion = code_distortion(run.kind, run.bits, run.count);
       for (int i = 0; i < run.count; ++i) left += static_cast<double>(groups[g].lambda[c++]) * distortion;
     }
     for (; c < groups[g].lambda.size(); ++c) left += static_cast<double>(groups[g].lambda[c]);

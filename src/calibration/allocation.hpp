@@ -19,22 +19,23 @@
 namespace veloxquant {
 
 inline constexpr int kWidestCode = 6;
-// A gain is one of 16 steps and takes a whole byte in a page: what is held is what is counted.
-inline constexpr int kGainBits = 8;
+inline constexpr int kGainBits = 4;  // a gain is one of 16 steps
 
-// Relative squared error of a standard normal coordinate in such a run; 1 for 0 bits.
-double code_distortion(CodeKind kind, int bits);
+// Relative squared error of a standard normal coordinate in a run of so many; 1 for 0 bits.
+double code_distortion(CodeKind kind, int bits, int count);
 
 struct AllocationGroup {
   std::vector<float> lambda;  // descending
   double weight = 1;
   int step = 8;  // coordinates that share a width; a multiple of 8
+  // Groups of one number keep their gains in one byte (a head's key and value); -1: in four bits of its own.
+  int gain_byte = -1;
 };
 
 struct AllocationOptions {
   double target_bits = 2;  // per coordinate, gains included; 0.125 or more
   RunCode code = RunCode::trellis;
-  int gain_bits = kGainBits;  // per vector of a group that codes anything; 0: none
+  bool gain = true;  // a gain per vector of a group that codes anything
 };
 
 struct Allocation {

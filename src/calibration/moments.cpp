@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 #include <veloxquant/calibration/moments.hpp>
 #include <veloxquant/core/error.hpp>
 
@@ -15,6 +16,15 @@ Moments::Moments(int dim)
     : dim_(dim),
       mean_(static_cast<std::size_t>(dim)),
       scatter_(static_cast<std::size_t>(dim) * static_cast<std::size_t>(dim)) {}
+
+Moments::Moments(double count, std::vector<double> mean, std::vector<double> scatter)
+    : dim_(static_cast<int>(mean.size())),
+      count_(count),
+      mean_(std::move(mean)),
+      scatter_(std::move(scatter)) {
+  if (scatter_.size() != mean_.size() * mean_.size())
+    throw ShapeError("moments", "the scatter is not of the mean's length squared");
+}
 
 void Moments::add(const float* rows, std::size_t count) {
   const auto width = static_cast<std::size_t>(dim_);

@@ -75,8 +75,6 @@ Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const c
   return store.floats(spectral_tensor(layer, role, what), kSpectralMethod, shape);
 }
 
-int run_step(Role role, int head_dim) { return role == Role::values && head_dim % 16 == 0 ? 16 : 8; }
-
 std::size_t group_index(const SpectralSettings& s, int layer, Role role, int head) {
   return static_cast<std::size_t>((layer * 2 + (role == Role::values ? 1 : 0)) * s.kv_heads + head);
 }
@@ -91,7 +89,8 @@ std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const
         const float* row = lambda.data<const float>() + static_cast<std::ptrdiff_t>(head) * s.head_dim;
         groups.push_back({{row, row + s.head_dim},
                           static_cast<double>(weight.data<const float>()[head]),
-                          run_step(role, s.head_dim)});
+                          kRunStep,
+                          layer * s.kv_heads + head});
       }
     }
   }

@@ -43,8 +43,7 @@ std::string spectral_tensor(int layer, Role role, const char* what);
 Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
                        const Shape& shape);
 
-// The coordinates that share a width, by role: what page layouts of keys and of values take as a unit.
-int run_step(Role role, int head_dim);
+inline constexpr int kRunStep = 8;  // coordinates that share a width: runs begin on whole bytes
 
 // Groups in the order of layers, keys before values, heads.
 std::size_t group_index(const SpectralSettings& settings, int layer, Role role, int head);

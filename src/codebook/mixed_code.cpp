@@ -18,7 +18,7 @@ namespace veloxquant {
 namespace {
 
 constexpr const char* kOperation = "mixed code";
-constexpr int kShortestTrellis = 16;
+constexpr int kShortestTrellis = 8;
 
 std::shared_ptr<const std::vector<float>> scaled(const std::vector<float>& values, double factor) {
   std::vector<float> table;
@@ -36,7 +36,7 @@ void require_run(const RunPlan& run) {
       (trellis && (run.count < kShortestTrellis || run.count % 2 != 0))) {
     throw ConfigError(kOperation,
                       fmt::format("a {} run of {} coordinates; it must have 1 to {}{}", to_string(run.kind),
-                                  run.count, kMaxHeadDim, trellis ? ", at least 16 and an even number" : ""));
+                                  run.count, kMaxHeadDim, trellis ? ", at least 8 and an even number" : ""));
   }
 }
 
@@ -50,7 +50,7 @@ class MixedCode final : public RowCode {
       require_run(run);
       std::shared_ptr<const ScalarTable> scalar;
       if (run.kind == CodeKind::scalar) scalar = lloyd_max_table(run.bits, 0);
-      const double distortion = scalar ? scalar->distortion : trellis_table(run.bits).distortion;
+      const double distortion = scalar ? scalar->distortion : trellis_distortion(run.bits, run.count);
       const double factor = unbiased ? 1 / (1 - distortion) : 1;
       const auto values = scalar ? scaled(*scalar->centroids, factor) : trellis_values(run.bits, factor);
       spec_.runs.push_back({run.kind, run.bits, run.count, values});

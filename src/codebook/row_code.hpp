@@ -52,7 +52,7 @@ std::unique_ptr<RowCode> make_rabitq_code(int bits, int head_dim, ScaleMode scal
 struct RunPlan {
   CodeKind kind = CodeKind::scalar;  // or trellis
   int bits = 0;                      // scalar 1..8, trellis 1..4
-  int count = 0;                     // scalar: at least 1; trellis: even and at least 16
+  int count = 0;                     // scalar: at least 1; trellis: even and at least 8
 };
 // Runs of different widths over coordinates that have variance one each (the transform in front has divided them by
 // their standard deviations). `gain` stores the vector's rms, rounded to a step of 2^(1/4), and codes what is left.

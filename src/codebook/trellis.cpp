@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include <veloxquant/core/error.hpp>
 
@@ -20,10 +22,9 @@ void check_bits(const char* operation, int bits) {
 
 void check_length(const char* operation, int n) {
   constexpr int kLongest = 1 << 16;
-  if (n >= 16 && n <= kLongest && n % 2 == 0) return;
-  throw ShapeError(
-      operation,
-      fmt::format("{} elements, but a trellis code takes an even number from 16 to {}", n, kLongest));
+  if (n >= 8 && n <= kLongest && n % 2 == 0) return;
+  throw ShapeError(operation, fmt::format("{} elements, but a trellis code takes an even number from 8 to {}",
+                                          n, kLongest));
 }
 
 }  // namespace trellis
@@ -31,6 +32,24 @@ void check_length(const char* operation, int n) {
 const TrellisTable& trellis_table(int bits) {
   trellis::check_bits("trellis_table", bits);
   return trellis::kTables[static_cast<std::size_t>(bits - 1)];
+}
+
+double trellis_distortion(int bits, int n) {
+  struct Measured {
+    int from;
+    double distortion[4];  // by bits - 1
+  };
+  static constexpr Measured kShort[] = {
+      {48, {.2806, .0747, .01985, .00535}}, {32, {.2861, .0756, .01993, .00536}},
+      {24, {.2935, .0769, .02016, .00539}}, {16, {.3084, .0803, .02085, .00550}},
+      {12, {.3238, .0844, .0217, .00567}},  {10, {.3374, .0877, .0225, .00584}},
+      {8, {.3512, .0929, .0238, .00611}}};
+  const double longest = trellis_table(bits).distortion;
+  trellis::check_length("trellis_distortion", n);
+  if (n >= trellis::kSeamFrom) return longest;
+  const auto* const found =
+      std::find_if(std::begin(kShort), std::end(kShort), [n](const Measured& m) { return n >= m.from; });
+  return found->distortion[bits - 1];
 }
 
 std::size_t trellis_code_bytes(int n, int bits) { return packed_bytes(n, bits); }

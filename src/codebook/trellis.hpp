@@ -30,10 +30,14 @@ const TrellisTable& trellis_table(int bits);
 // Bytes of the code of n elements: ceil(n * bits / 8). The unused high bits of the last byte are zero.
 std::size_t trellis_code_bytes(int n, int bits);
 
+// Relative squared error of n normal elements of variance one, measured: short streams pay for biting their tail. From 64
+// elements on the table's own.
+double trellis_distortion(int bits, int n);
+
 // The codes of `count` vectors z[0..n), one after the other, whose elements are expected to have mean zero
-// and variance one; n is even and 16 to 65536 (else ShapeError). Two passes of the Viterbi algorithm: the
+// and variance one; n is even and 8 to 65536 (else ShapeError). Two passes of the Viterbi algorithm: the
 // first runs freely over both sides of the seam and fixes the bits shared there, the second finds the best
-// stream with those bits. Below 64 elements, where that costs much, the best of all seams is taken (n = 16
+// stream with those bits. Below 64 elements, where that costs much, the best of all seams is taken (n = 8
 // to 62 needs about 4 to 50 runs instead of two). Metrics are integers from the first step on, so that the
 // bytes are the same on every CPU. Values beyond 4 standard deviations count as 4, NaN as 0. Memory for the
 // search is kept by the thread: nothing is allocated unless the code is the longest so far.

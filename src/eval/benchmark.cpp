@@ -16,6 +16,8 @@
 namespace veloxquant {
 namespace {
 
+constexpr double kBroken = 2;  // times the unquantized model's perplexity, and a method is said to break it
+
 class Benchmark {
  public:
   Benchmark(Decoder& decoder, const BenchmarkRequest& request)
@@ -264,6 +266,11 @@ class Benchmark {
       result.arithmetic = to_string(decoder_.arithmetic());
       if (request_.artifacts)
         result.forecast_kl = spectral_forecast(*request_.artifacts, result.method.keys, result.method.values);
+      if (result.perplexity > kBroken * reference.perplexity.value()) {
+        outcome.warnings.push_back(fmt::format("{} breaks this model: perplexity {:.4g}, unquantized {:.4g}",
+                                               result.method.name(), *result.perplexity,
+                                               *reference.perplexity));
+      }
     }
     return outcome;
   }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
+#include <utility>
 #include <veloxquant/core/error.hpp>
 
 #include "calibration/key_metric.hpp"
@@ -13,8 +13,6 @@
 namespace veloxquant {
 namespace {
 
-constexpr std::int64_t kSampled = 192;  // keys of a window and layer whose metric is taken
-
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 const float* head_rows(const Tensor& x, std::int64_t head) {
@@ -23,7 +21,7 @@ const float* head_rows(const Tensor& x, std::int64_t head) {
 
 // Positions spread evenly over [first, tokens), the whole comb at a random offset.
 std::vector<std::int64_t> comb(std::int64_t first, std::int64_t tokens, std::uint64_t seed) {
-  const std::int64_t count = std::min(kSampled, tokens - first);
+  const std::int64_t count = std::min(kSampledKeys, tokens - first);
   SplitMix64 random(seed);
   const double stride = static_cast<double>(tokens - first) / static_cast<double>(count);
   const double offset = (random.symmetric() + 1) / 2;
@@ -34,53 +32,64 @@ std::vector<std::int64_t> comb(std::int64_t first, std::int64_t tokens, std::uin
   return positions;
 }
 
-// W_O,h^T W_O,h of a query head: how much of an error of its output reaches the hidden states.
+// W_O,h^T W_O,h of a query head: how much of an error of its output reaches the hidden states; the identity when W_O is
+// not known.
 std::vector<double> output_gram(const Tensor& projection, std::int64_t head, std::int64_t head_dim) {
+  std::vector<double> gram(as_size(head_dim * head_dim));
+  if (!projection.defined()) {
+    for (std::int64_t c = 0; c < head_dim; ++c) gram[as_size(c * (head_dim + 1))] = 1;
+    return gram;
+  }
   std::vector<float> rows;
   for (std::int64_t r = 0; r < projection.dim(0); ++r) {
     const float* from = projection.data<const float>() + r * projection.dim(1) + head * head_dim;
     rows.insert(rows.end(), from, from + head_dim);
   }
-  std::vector<double> gram(as_size(head_dim * head_dim));
   add_gram(rows.data(), as_size(projection.dim(0)), static_cast<int>(head_dim), gram.data());
   return gram;
 }
 
 }  // namespace
 
-ModelStatistics::ModelStatistics(const Decoder& decoder, KeyMetric metric, std::int64_t sinks,
-                                 std::uint64_t seed)
-    : decoder_(decoder),
+ModelParts parts_of(const Decoder& decoder) {
+  return {decoder.config(), decoder.pool(),
+          [&decoder](int layer) { return decoder.output_projection(layer); }};
+}
+
+ModelStatistics::ModelStatistics(ModelParts model, KeyMetric metric, std::int64_t sinks, std::uint64_t seed)
+    : model_(std::move(model)),
       metric_(metric),
       sinks_(sinks),
       seed_(seed),
-      turn_(decoder.rope(), decoder.config().head_dim) {
-  const int dim = decoder.config().head_dim;
+      turn_(model_.config.rope, model_.config.head_dim) {
+  const int dim = model_.config.head_dim;
   const std::vector<double> zeros(as_size(dim) * as_size(dim));
   const HeadStatistics head{Moments(dim), Moments(dim), zeros, zeros};
-  layers_.assign(as_size(decoder.config().layers),
-                 {std::vector(as_size(decoder.config().kv_heads), head), 0});
+  layers_.assign(as_size(model_.config.layers), {std::vector(as_size(model_.config.kv_heads), head), 0});
 }
 
-void ModelStatistics::operator()(int layer, const LayerActivations& activations) {
+void ModelStatistics::operator()(int layer, const LayerActivations& a) {
+  double square = 0;
+  for (const float x : a.input.span<const float>()) square += static_cast<double>(x) * static_cast<double>(x);
+  add(layer, {a.queries, a.keys, a.values, a.attention}, square / static_cast<double>(a.input.dim(0)));
+}
+
+void ModelStatistics::add(int layer, const HeadActivations& activations, double hidden_square) {
   if (activations.keys.dim(2) <= sinks_) {
     throw ConfigError("precompute",
                       fmt::format("windows of {} tokens, of which {} are left out; lengthen them",
                                   activations.keys.dim(2), sinks_));
   }
   ++pieces_;
-  double square = 0;
-  for (const float x : activations.input.span<const float>())
-    square += static_cast<double>(x) * static_cast<double>(x);
-  layers_[as_size(layer)].hidden_square += square / static_cast<double>(activations.input.dim(0));
+  layers_[as_size(layer)].hidden_square += hidden_square;
   add_moments(layer, activations);
   add_metric(layer, activations);
 }
 
-void ModelStatistics::add_moments(int layer, const LayerActivations& a) {
+void ModelStatistics::add_moments(int layer, const HeadActivations& a) {
   std::vector<HeadStatistics>& heads = layers_[as_size(layer)].heads;
   const std::int64_t tokens = a.keys.dim(2), dim = a.keys.dim(3);
-  decoder_.pool()->parallel_for(heads.size(), [&](std::size_t h, int) {
+  model_.pool->parallel_for(heads.size(), [&](std::size_t h, int) {
     const float* keys = head_rows(a.keys, static_cast<std::int64_t>(h));
     std::vector<float> before(as_size((tokens - sinks_) * dim));
     for (std::int64_t token = sinks_; token < tokens; ++token) {
@@ -94,16 +103,16 @@ void ModelStatistics::add_moments(int layer, const LayerActivations& a) {
 
 // p_ij of all queries i and the sampled keys j, [heads, tokens, sampled]: attention over values that are 1 in
 // one coordinate for one sampled key, and 0 for all others.
-std::vector<float> ModelStatistics::sampled_weights(int layer, const LayerActivations& a,
+std::vector<float> ModelStatistics::sampled_weights(int layer, const HeadActivations& a,
                                                     const std::vector<std::int64_t>& positions) const {
   const std::int64_t heads = a.queries.dim(1), tokens = a.keys.dim(2), dim = a.keys.dim(3),
                      kv_heads = a.keys.dim(1);
   const std::int64_t sampled = std::ssize(positions);
-  KVCacheOptions options = cache_options(decoder_.config());
+  KVCacheOptions options = cache_options(model_.config);
   options.layers = 1;
   options.keys = options.values = MethodSpec::parse("fp32");
   const auto config = std::make_shared<const KVCacheConfig>(options);
-  const AttentionMask mask{.causal = true, .window = decoder_.config().windows[as_size(layer)]};
+  const AttentionMask mask{.causal = true, .window = model_.config.windows[as_size(layer)]};
   std::vector<float> weights(as_size(heads * tokens * sampled));
   for (std::int64_t first = 0; first < sampled; first += dim) {
     const std::int64_t count = std::min(dim, sampled - first);
@@ -113,7 +122,7 @@ std::vector<float> ModelStatistics::sampled_weights(int layer, const LayerActiva
         marks.data<float>()[(h * tokens + positions[as_size(first + s)]) * dim + s] = 1;
       }
     }
-    const auto caches = make_caches(config, {}, decoder_.pool());
+    const auto caches = make_caches(config, {}, model_.pool);
     caches[0]->append(a.keys, marks);
     const Tensor seen = caches[0]->attend(a.queries, 0, mask).contiguous();
     for (std::int64_t row = 0; row < heads * tokens; ++row) {
@@ -123,19 +132,19 @@ std::vector<float> ModelStatistics::sampled_weights(int layer, const LayerActiva
   return weights;
 }
 
-void ModelStatistics::add_metric(int layer, const LayerActivations& a) {
+void ModelStatistics::add_metric(int layer, const HeadActivations& a) {
   const std::int64_t heads = a.queries.dim(1), tokens = a.keys.dim(2), dim = a.keys.dim(3);
   const auto group = heads / a.keys.dim(1);
   const std::uint64_t seed = seed_ ^ (pieces_ * 0x9e3779b97f4a7c15u);
   const auto positions = comb(sinks_, tokens, seed);
   const std::vector<float> weights = sampled_weights(layer, a, positions);
-  const Tensor projection = decoder_.output_projection(layer);
+  const Tensor projection = model_.output_projection ? model_.output_projection(layer) : Tensor();
   const Tensor outputs = a.attention.contiguous();
   std::vector<std::vector<double>> metrics(as_size(heads), std::vector<double>(as_size(dim * dim)));
   std::vector<std::vector<double>> grams(as_size(heads));
   std::vector<double> squares(as_size(heads));
   const double scale = 1 / static_cast<double>(positions.size());
-  decoder_.pool()->parallel_for(as_size(heads), [&](std::size_t h, int) {
+  model_.pool->parallel_for(as_size(heads), [&](std::size_t h, int) {
     const auto head = static_cast<std::int64_t>(h);
     grams[h] = output_gram(projection, head, dim);
     const std::vector<float> gram(grams[h].begin(), grams[h].end());
@@ -164,6 +173,52 @@ void ModelStatistics::add_metric(int layer, const LayerActivations& a) {
   for (HeadStatistics& statistics : layers_[as_size(layer)].heads) {
     for (std::int64_t i = 0; i < dim * dim; ++i)
       statistics.key_metric[as_size(i)] = i % (dim + 1) == 0 ? 1 : 0;
+  }
+}
+
+void ModelStatistics::save(ArtifactStore& store) const {
+  const auto put = [&](const std::string& name, const std::vector<double>& values) {
+    store.put(name, Tensor::copy_of<double>(values, {std::ssize(values)}));
+  };
+  put("pieces", {static_cast<double>(pieces_)});
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    put(fmt::format("{}.hidden_square", layer), {layers_[layer].hidden_square});
+    for (std::size_t h = 0; h < layers_[layer].heads.size(); ++h) {
+      const HeadStatistics& head = layers_[layer].heads[h];
+      const auto name = [&](const char* what) { return fmt::format("{}.{}.{}", layer, h, what); };
+      for (const auto& [what, moments] : {std::pair("keys", &head.keys), std::pair("values", &head.values)}) {
+        put(name(what) + ".count", {moments->count()});
+        put(name(what) + ".mean", moments->mean());
+        put(name(what) + ".scatter", moments->scatter());
+      }
+      put(name("key_metric"), head.key_metric);
+      put(name("value_metric"), head.value_metric);
+    }
+  }
+}
+
+void ModelStatistics::restore(const ArtifactStore& store) {
+  const auto get = [&](const std::string& name, std::int64_t count) {
+    const Tensor& tensor = store.get(name, "precompute");
+    if (tensor.dtype() != DType::f64 || tensor.shape() != Shape{count})
+      throw ArtifactError("precompute", fmt::format("checkpoint: '{}' is not f64 [{}]", name, count));
+    const std::span<const double> values = tensor.span<const double>();
+    return std::vector<double>(values.begin(), values.end());
+  };
+  const std::int64_t dim = model_.config.head_dim;
+  pieces_ = static_cast<std::uint64_t>(get("pieces", 1)[0]);
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    layers_[layer].hidden_square = get(fmt::format("{}.hidden_square", layer), 1)[0];
+    for (std::size_t h = 0; h < layers_[layer].heads.size(); ++h) {
+      HeadStatistics& head = layers_[layer].heads[h];
+      const auto name = [&](const char* what) { return fmt::format("{}.{}.{}", layer, h, what); };
+      for (const auto& [what, moments] : {std::pair("keys", &head.keys), std::pair("values", &head.values)}) {
+        *moments = Moments(get(name(what) + ".count", 1)[0], get(name(what) + ".mean", dim),
+                           get(name(what) + ".scatter", dim * dim));
+      }
+      head.key_metric = get(name("key_metric"), dim * dim);
+      head.value_metric = get(name("value_metric"), dim * dim);
+    }
   }
 }
 

@@ -60,20 +60,19 @@ double mean_divergence(Decoder& decoder, const Tensor& reference, const Tensor& 
 
 std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector<std::uint32_t>> windows,
                                    const std::vector<Probe>& probes, std::int64_t frame, std::int64_t sinks,
-                                   const std::function<void(std::size_t)>& step) {
-  std::vector<double> result(probes.size());
+                                   std::vector<double> known, const ProbeProgress& progress) {
   const int layers = decoder.config().layers;
-  std::size_t done = 0;
-  for (const auto& ids : windows) {
+  for (std::size_t w = known.size() / probes.size(); w < windows.size(); ++w) {
+    const auto& ids = windows[w];
     std::vector<Tensor> inputs(static_cast<std::size_t>(layers));
     const LayerObserver keep = [&](int layer, const LayerActivations& a) {
       inputs[static_cast<std::size_t>(layer)] = a.input.copy();
     };
     const Tensor reference =
         decoder.forward_hidden(ids, exact_caches(decoder, layers), {.first_row = kAllRows, .observer = keep});
-    for (std::size_t i = 0; i < probes.size(); ++i) {
+    for (std::size_t i = known.size() - w * probes.size(); i < probes.size(); ++i) {
       const Probe& probe = probes[i];
-      if (step) step(done++);
+      progress.begin(known.size());
       const LayerEditor edit = [&](int layer, const Tensor& keys, const Tensor& values) {
         if (layer == probe.layer) {
           code_head(probe, probe.role == Role::keys ? keys : values, frame, sinks, *decoder.pool());
@@ -82,10 +81,11 @@ std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector
       const Tensor measured = decoder.resume_hidden(inputs[static_cast<std::size_t>(probe.layer)],
                                                     probe.layer, exact_caches(decoder, layers - probe.layer),
                                                     {.first_row = kAllRows, .observer = {}, .editor = edit});
-      result[i] += mean_divergence(decoder, reference, measured, ids) / static_cast<double>(windows.size());
+      known.push_back(mean_divergence(decoder, reference, measured, ids));
+      progress.found(known);
     }
   }
-  return result;
+  return known;
 }
 
 }  // namespace veloxquant

@@ -23,10 +23,15 @@ struct Probe {
   std::shared_ptr<const SpectralHead> coder;
 };
 
-// Mean KL in nats per predicted token of each probe, over the windows. `frame` cuts positions from `sinks`
-// on, as a cache does. `step` is called before each probe.
+// KL in nats per predicted token of each probe, window by window: [windows * probes]. `known` are the first of them,
+// from an earlier run. `frame` cuts positions from `sinks` on, as a cache does. `begin` is called before each probe with
+// its index, `found` after it with what is known by then.
+struct ProbeProgress {
+  std::function<void(std::size_t index)> begin;
+  std::function<void(const std::vector<double>& known)> found;
+};
 std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector<std::uint32_t>> windows,
                                    const std::vector<Probe>& probes, std::int64_t frame, std::int64_t sinks,
-                                   const std::function<void(std::size_t)>& step);
+                                   std::vector<double> known, const ProbeProgress& progress);
 
 }  // namespace veloxquant

@@ -11,7 +11,6 @@ namespace veloxquant {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr int kUnit = 16;  // dimensions
 
 // One register as the header describes it: a byte for each of 64 codes.
 struct Register {
@@ -160,8 +159,6 @@ class PlaneOrder final : public BlockOrder {
 
   int head_dim_, bits_;
 };
-
-static_assert(kUnit % KeyPlanes::kDims == 0 && kUnit % ValuePlanes::kDims == 0);
 
 }  // namespace
 

@@ -36,6 +36,7 @@ class SpectralQuantizer final : public VectorQuantizer {
   int kv_heads() const noexcept override { return static_cast<int>(heads_.size()); }
   std::size_t code_bytes(int head) const noexcept override { return of(head).spec().code_bytes(); }
   std::size_t scale_bytes(int head) const noexcept override { return of(head).spec().scale_bytes(); }
+  bool gain_scale(int head) const noexcept override { return scale_bytes(head) > 0; }
   std::int64_t frame() const noexcept override { return frame_; }
   using VectorQuantizer::code_spec;
   const CodeSpec* code_spec(int head) const override {
@@ -154,8 +155,8 @@ std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const Quan
   for (std::size_t g = 0; g < all.size(); ++g) {
     if (shares[g]) groups.push_back(all[g]);
   }
-  const Allocation allocation = allocate_bits(
-      groups, {.target_bits = target_of(o, s), .code = s.code, .gain_bits = s.gain ? kGainBits : 0});
+  const Allocation allocation =
+      allocate_bits(groups, {.target_bits = target_of(o, s), .code = s.code, .gain = s.gain});
   std::vector<std::vector<RunPlan>> runs(all.size());
   for (std::size_t g = 0, next = 0; g < all.size(); ++g) {
     if (shares[g]) runs[g] = allocation.runs[next++];

@@ -41,6 +41,24 @@ TEST(BlockLayout, SectionsTileThePage) {
   }
 }
 
+// Gains of keys and values share a byte; beside another scale, or none, a gain has its byte to itself.
+TEST(BlockLayout, GainsShareAByte) {
+  const VectorBytes key{17, 1, true}, value{32, 1, true}, other{32, 2}, nothing{};
+  const BlockLayout shared(key, value);
+  EXPECT_EQ(shared.bytes(), 64u * (17 + 1 + 32));
+  EXPECT_EQ(shared.value_codes(0), 64u * 18);
+  EXPECT_EQ(shared.value_scales(5), shared.key_scales(5));
+  EXPECT_EQ(BlockLayout(key, other).bytes(), 64u * (17 + 1 + 32 + 2));
+  EXPECT_EQ(BlockLayout(key, nothing).bytes(), 64u * 18);
+  EXPECT_EQ(BlockLayout(nothing, value).bytes(), 64u * 33);
+  for (std::uint8_t k = 0; k < 16; ++k) {
+    for (std::uint8_t v = 0; v < 16; ++v) {
+      EXPECT_EQ(key_gain(shared_gains(k, v)), k);
+      EXPECT_EQ(value_gain(shared_gains(k, v)), v);
+    }
+  }
+}
+
 TEST(BlockLayout, CountsPages) {
   EXPECT_EQ(pages_for(0), 0);
   EXPECT_EQ(pages_for(1), 1);

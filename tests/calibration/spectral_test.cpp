@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <veloxquant/attention/arithmetic.hpp>
 #include <veloxquant/cache/packed_kv_cache.hpp>
@@ -225,14 +226,80 @@ TEST(Spectral, SpendsTheBudgetOverAllGroupsAndNeverMore) {
   for (const double target : {1.0, 1.5, 2.0, 3.25}) {
     const std::string method = "spectral:" + std::to_string(target);
     const auto layers = make_layer_methods(*config_for(method, method), made.store);
-    std::size_t bytes = 0;
-    for (int h = 0; h < kHeads; ++h) {
-      bytes += layers[0].keys->code_bytes(h) + layers[0].keys->scale_bytes(h);
-      bytes += layers[0].values->code_bytes(h) + layers[0].values->scale_bytes(h);
-    }
-    const double bits = 8.0 * static_cast<double>(bytes) / (2 * kHeads * kDim);
+    PackedKVCache cache(config_for(method, method), 0, layers[0]);
+    cache.append(Tensor::zeros({1, kHeads, 7, kDim}, DType::f32),
+                 Tensor::zeros({1, kHeads, 7, kDim}, DType::f32));
+    EXPECT_EQ(cache.coded_bytes(), 7 * layers[0].token_bytes(kHeads));
+    const double bits = 8.0 * static_cast<double>(layers[0].token_bytes(kHeads)) / (2 * kHeads * kDim);
     EXPECT_LE(bits, target);
     EXPECT_GT(bits, target - 0.2);  // 128 elements: a block of 16 is an eighth of a bit
+  }
+}
+
+// Rows of KV head `head` coded and decoded by the method itself, as if they were the text's first.
+std::vector<float> recoded(const VectorQuantizer& method, int head, const std::vector<float>& rows) {
+  std::vector<TokenPlace> places;
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    const std::int64_t start = method.frame() > 0 ? t / method.frame() * method.frame() : 0;
+    places.push_back({.position = t, .frame_start = start});
+  }
+  std::vector<std::uint8_t> codes(kTokens * method.code_bytes(head)),
+      gains(kTokens * method.scale_bytes(head));
+  std::vector<float> back(kTokens * kDim);
+  method.encode_rows_at(rows.data(), places.data(), kTokens, head, codes.data(), gains.data());
+  method.decode_rows_at(codes.data(), gains.data(), places.data(), kTokens, head, back.data());
+  return back;
+}
+
+// A token's two gains are in one byte of the page, in pages that fill, that are full, that were copied for a clone,
+// and that come from a file; and no gain is taken for the other.
+TEST(Spectral, GainsThatShareAByteStayApart) {
+  const auto file = std::filesystem::path(::testing::TempDir()) / "spectral_gains.safetensors";
+  for (const std::int64_t frame : {0, 64}) {
+    Calibrated made = calibrate(frame, 0.5f);
+    // Energies that differ between tokens, and between keys and values.
+    for (std::size_t i = 0; i < made.keys.size(); ++i) {
+      made.keys[i] *= 1.0f + static_cast<float>(i / kDim % 5);
+      made.values[i] *= 1.0f + static_cast<float>(i / kDim % 7);
+    }
+    const auto config = config_for("spectral:2", "spectral:2");
+    const auto layer = make_layer_methods(*config, made.store)[0];
+    const Tensor keys = Tensor::copy_of<float>(made.keys, {1, kHeads, kTokens, kDim});
+    const Tensor values = Tensor::copy_of<float>(made.values, {1, kHeads, kTokens, kDim});
+    const auto check = [&](const PackedKVCache& cache, const char* what) {
+      const auto [k, v] = cache.state();
+      for (int h = 0; h < kHeads; ++h) {
+        ASSERT_TRUE(layer.keys->gain_scale(h) && layer.values->gain_scale(h));
+        const std::size_t from = static_cast<std::size_t>(h) * kTokens * kDim;
+        const auto part = [&](const std::vector<float>& all) {
+          return std::vector<float>(all.begin() + static_cast<std::ptrdiff_t>(from),
+                                    all.begin() + static_cast<std::ptrdiff_t>(from + kTokens * kDim));
+        };
+        const auto head = [&](const Tensor& x) {
+          const Tensor rows = x.slice(1, h, h + 1).contiguous();
+          return std::vector<float>(rows.data<const float>(), rows.data<const float>() + rows.numel());
+        };
+        EXPECT_EQ(head(k), recoded(*layer.keys, h, part(made.keys))) << what << " " << frame;
+        EXPECT_EQ(head(v), recoded(*layer.values, h, part(made.values))) << what << " " << frame;
+      }
+    };
+    PackedKVCache cache(config, 0, layer);
+    cache.append(keys.slice(2, 0, 30), values.slice(2, 0, 30));
+    const auto clone = cache.clone();
+    for (std::int64_t t = 30; t < kTokens; t = std::min<std::int64_t>(kTokens, t < 33 ? t + 1 : t + 100)) {
+      const std::int64_t end = std::min<std::int64_t>(kTokens, t < 33 ? t + 1 : t + 100);
+      cache.append(keys.slice(2, t, end), values.slice(2, t, end));
+    }
+    check(cache, "appended");
+    clone->append(keys.slice(2, 30, kTokens), values.slice(2, 30, kTokens));
+    check(dynamic_cast<const PackedKVCache&>(*clone), "cloned");
+    cache.save(file);
+    PackedKVCache loaded(config, 0, layer);
+    loaded.load(file);
+    check(loaded, "loaded");
+    cache.trim(kTokens - 100);
+    cache.append(keys.slice(2, 100, kTokens), values.slice(2, 100, kTokens));
+    check(cache, "trimmed");
   }
 }
 

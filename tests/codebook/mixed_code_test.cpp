@@ -100,7 +100,7 @@ TEST(MixedCode, GainFollowsTheEnergy) {
 
 TEST(MixedCode, RefusesRunsItCannotCode) {
   const auto made = [](RunPlan run) { return make_mixed_code(std::vector<RunPlan>{run}, false, false); };
-  EXPECT_THROW(made({CodeKind::trellis, 2, 8}), ConfigError);
+  EXPECT_THROW(made({CodeKind::trellis, 2, 6}), ConfigError);
   EXPECT_THROW(made({CodeKind::trellis, 2, 17}), ConfigError);
   EXPECT_THROW(made({CodeKind::trellis, 5, 16}), ConfigError);
   EXPECT_THROW(made({CodeKind::scalar, 9, 16}), ConfigError);

@@ -40,7 +40,7 @@ TEST(TrellisCodebook, RefusesWhatItCannotCode) {
   EXPECT_THROW(TrellisCodebook(0), ConfigError);
   EXPECT_THROW(TrellisCodebook(5), ConfigError);
   const TrellisCodebook book(2);
-  EXPECT_THROW(book.quantize(Tensor::zeros({4, 8}, DType::f32)), ShapeError);
+  EXPECT_THROW(book.quantize(Tensor::zeros({4, 6}, DType::f32)), ShapeError);
   EXPECT_THROW(book.quantize(Tensor::zeros({4, 33}, DType::f32)), ShapeError);
   EXPECT_THROW(book.quantize(Tensor::zeros({4, 32}, DType::i8)), DTypeError);
   EXPECT_THROW(book.dequantize(Tensor::zeros({4, 32}, DType::f32)), DTypeError);

@@ -30,6 +30,23 @@ TEST_P(TrellisQuality, DistortionIsAsStated) {
   EXPECT_GT(distortion, std::pow(4.0, -table.bits));
 }
 
+// Of short codes too, each measured length at its begin; they stay below Lloyd-Max codes.
+TEST_P(TrellisQuality, ShortCodesHaveTheDistortionStated) {
+  constexpr double kLloydMax[] = {0, .3634, .1175, .03455, .009497};
+  const int bits = GetParam();
+  std::mt19937_64 random(23);
+  for (const int n : {8, 10, 12, 16, 24, 32, 48}) {
+    double error = 0, energy = 0;
+    for (int v = 0; v < 160000 / n; ++v) {
+      const std::vector<float> z = gaussian(n, 1, random);
+      error += squared_error(z, decoded(trellis_table(bits), encoded(trellis_table(bits), z), n));
+      energy += squared_error(z, std::vector<float>(z.size()));
+    }
+    EXPECT_NEAR(error / energy, trellis_distortion(bits, n), 0.02 * trellis_distortion(bits, n)) << n;
+    EXPECT_LT(trellis_distortion(bits, n), kLloydMax[bits]) << n;
+  }
+}
+
 TEST_P(TrellisQuality, TableIsAntisymmetric) {
   const TrellisTable& table = trellis_table(GetParam());
   EXPECT_EQ(table.bits, GetParam());
@@ -43,7 +60,7 @@ TEST_P(TrellisQuality, TableIsAntisymmetric) {
 TEST_P(TrellisQuality, WindowsAreCyclic) {
   const TrellisTable& table = trellis_table(GetParam());
   std::mt19937_64 random(21);
-  for (const int n : {16, 18, 22, 128, 130}) {
+  for (const int n : {8, 16, 18, 22, 128, 130}) {
     std::vector<std::uint8_t> codes = encoded(table, gaussian(n, 1, random));
     const std::vector<float> y = decoded(table, codes, n);
     const int end = n * table.bits;

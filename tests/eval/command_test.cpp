@@ -147,6 +147,44 @@ TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
   EXPECT_TRUE(full.out.starts_with("method ")) << full.out;
 }
 
+// SIGKILL at any moment, and the same command once more: the same artifacts byte for byte, and nothing besides.
+TEST_F(Command, CalibrationGoesOnAfterAKill) {
+  const auto command = [&](const std::string& before, const std::string& output) {
+    return before +
+           " '" VELOXQUANT_COMMAND "' precompute --method spectral --model '" VELOXQUANT_SOURCE_DIR
+           "/models/demo/probe-6m-llama' --threads 1 --num-samples 2 --sequence-length 128 --quiet --output "
+           "'" +
+           (folder_ / output).string() + "' >'" + (folder_ / "out").string() + "' 2>&1";
+  };
+  ASSERT_EQ(std::system(command("", "whole").c_str()), 0);
+  const std::string wanted = content(folder_ / "whole/spectral.safetensors");
+  for (const char* seconds : {"0.1", "0.3", "0.6", "1", "2"}) {
+    const std::string output = std::string("killed") + seconds;
+    (void)std::system(command(std::string("timeout -s KILL ") + seconds, output).c_str());
+    ASSERT_EQ(std::system(command("", output).c_str()), 0) << content(folder_ / "out");
+    EXPECT_TRUE(content(folder_ / output / "spectral.safetensors") == wanted) << seconds;
+    EXPECT_FALSE(std::filesystem::exists(folder_ / output / "spectral.unfinished"));
+  }
+}
+
+TEST_F(Command, DryRunOfACalibrationSaysWhatItTakesAndDoesNothing) {
+  const std::string base = "'" VELOXQUANT_COMMAND "' precompute --method spectral --output '" +
+                           (folder_ / "none").string() + "' --quiet ";
+  const std::string to = " >'" + (folder_ / "out").string() + "' 2>&1";
+  ASSERT_EQ(
+      std::system((base +
+                   "--dry-run --model '" VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama' --num-samples 2 "
+                   "--sequence-length 128" +
+                   to)
+                      .c_str()),
+      0);
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("2 windows of 128 tokens"));
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("passes of the model over a window: 32.0"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));
+  EXPECT_NE(std::system((base + to).c_str()), 0);  // neither a model nor activations
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("--model or --activations"));
+}
+
 TEST_F(Command, CalibratesForecastsAndWarnsOfTheSameText) {
   const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
   const std::string precompute = "'" VELOXQUANT_COMMAND "' precompute --method spectral --model '" + model +

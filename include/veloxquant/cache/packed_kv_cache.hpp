@@ -42,11 +42,13 @@ struct LayerMethods {
   // How attention reads their codes; a cache makes it when it is not there.
   std::shared_ptr<const LayerKernels> kernels = nullptr;
 
-  // Bytes of the codes and scales of one token, all heads.
+  // Bytes that the codes and scales of one token take in pages, all heads: two gains share a byte.
   std::size_t token_bytes(int kv_heads) const noexcept {
     std::size_t bytes = 0;
-    for (const VectorQuantizer* side : {keys.get(), values.get()}) {
-      for (int h = 0; h < kv_heads; ++h) bytes += side->code_bytes(h) + side->scale_bytes(h);
+    for (int h = 0; h < kv_heads; ++h) {
+      const bool shared = keys->gain_scale(h) && values->gain_scale(h);
+      bytes += keys->code_bytes(h) + keys->scale_bytes(h) + values->code_bytes(h) +
+               (shared ? 0 : values->scale_bytes(h));
     }
     return bytes;
   }

@@ -13,6 +13,8 @@ namespace veloxquant {
 class Moments {
  public:
   explicit Moments(int dim = 0);
+  // As they were: count(), mean() [dim] and scatter() [dim, dim]. Throws ShapeError for a scatter of another size.
+  Moments(double count, std::vector<double> mean, std::vector<double> scatter);
 
   // rows f32 [count, dim], dense and finite.
   void add(const float* rows, std::size_t count);
@@ -21,7 +23,9 @@ class Moments {
   int dim() const noexcept { return dim_; }
   double count() const noexcept { return count_; }
   const std::vector<double>& mean() const noexcept { return mean_; }
-  // [dim, dim], divided by the count. Throws NumericError when nothing was added.
+  // [dim, dim]: the sum of (x - mean) (x - mean)^T.
+  const std::vector<double>& scatter() const noexcept { return scatter_; }
+  // [dim, dim]: the scatter, divided by the count. Throws NumericError when nothing was added.
   std::vector<double> covariance() const;
 
  private:

@@ -22,7 +22,7 @@ class TrellisCodebook final : public Codebook {
   // E|x - y|^2 / E|x|^2 measured on vectors uniform on the sphere in 128 dimensions.
   double distortion() const noexcept;
 
-  // x [..., n] (f32, f16 or bf16) with elements of variance about one, n even and at least 16 -> u8 windows
+  // x [..., n] (f32, f16 or bf16) with elements of variance about one, n even and at least 8 -> u8 windows
   // of the path nearest to each vector. Throws ShapeError, DTypeError, and NumericError for NaN and infinity.
   Tensor quantize(const Tensor& x) const override;
   // u8 windows -> f32 values.

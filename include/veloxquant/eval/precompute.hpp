@@ -1,13 +1,15 @@
-// Calibration of the method `spectral` on a model and a text of the user's own.
+// Calibration of methods on a model and a text of the user's own.
 //
-// One pass of the unquantized model over the windows gathers statistics (mean and covariance of keys before
-// RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are to be
-// measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what its
-// spectrum predicts.
+// `spectral`: one pass of the unquantized model over the windows gathers statistics (mean and covariance of
+// keys before RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are
+// to be measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what
+// its spectrum predicts.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,8 +17,10 @@
 
 #include <veloxquant/calibration/run_code.hpp>
 #include <veloxquant/core/artifact_store.hpp>
+#include <veloxquant/eval/activation_file.hpp>
 #include <veloxquant/eval/windows.hpp>
 #include <veloxquant/models/decoder.hpp>
+#include <veloxquant/models/model_config.hpp>
 
 namespace veloxquant {
 
@@ -37,25 +41,51 @@ const char* to_string(Sensitivity sensitivity) noexcept;
 KeyMetric key_metric_from(const std::string& name);     // throws ConfigError
 Sensitivity sensitivity_from(const std::string& name);  // throws ConfigError
 
-struct PrecomputeRequest {
+// What the calibration of any method is asked for.
+struct CalibrationRequest {
   std::vector<TokenIds> windows;  // calibration text; each starts with BOS
-  std::int64_t frame = 64;        // tokens of a RoPE frame; 0: none, keys are coded after RoPE
-  KeyMetric metric = KeyMetric::output;
-  Sensitivity sensitivity = Sensitivity::measured;
-  RunCode code = RunCode::trellis;
-  bool gain = true;
-  double target_bits = 2;  // the default of caches that ask for no other
-  std::int64_t sinks = 4;  // first tokens of a window left out: caches keep them exact
-  std::size_t sensitivity_windows = 2;
-  std::uint64_t seed = 0;  // of the sampled positions
+  double target_bits = 2;         // the default of caches that ask for no other budget
+  std::int64_t sinks = 4;         // first tokens of a window left out: caches keep them exact
+  std::uint64_t seed = 0;         // of everything sampled
   // `done` of `total` steps are over; may be null.
   std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)>
       progress;
 };
 
+// Throws ConfigError for a request without text or with a negative number of sinks.
+void require_calibration(const CalibrationRequest& request);
+
+struct SpectralOptions {
+  std::int64_t frame = 64;  // tokens of a RoPE frame; 0: none, keys are coded after RoPE
+  KeyMetric metric = KeyMetric::output;
+  Sensitivity sensitivity = Sensitivity::measured;
+  RunCode code = RunCode::trellis;
+  bool gain = true;
+  std::size_t sensitivity_windows = 2;
+  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again goes on
+  // from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete it.
+  std::filesystem::path checkpoints{};
+};
+
+// What a calibration takes, before anything runs.
+struct CalibrationNeeds {
+  double passes = 0;  // of the model over a window; those of its upper layers alone count as their share
+  std::uint64_t memory_bytes = 0;  // beside the model's weights: an estimate
+  std::uint64_t artifact_bytes = 0;
+};
+CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationRequest& request,
+                                const SpectralOptions& options);
+
 // Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple
 // of 8.
-ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& request);
+ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
+                                  const SpectralOptions& options);
+
+// The same from activations of a model that ran elsewhere; the request's windows are not looked at. Sensitivity is proxy or
+// none. Throws ConfigError for what the file does not hold.
+ArtifactStore precompute_spectral(const ActivationFile& activations, const CalibrationRequest& request,
+                                  const SpectralOptions& options,
+                                  const std::shared_ptr<ThreadPool>& pool = {});
 
 // {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);

@@ -19,8 +19,8 @@
 //             scalar or trellis code that begins on
 //             a byte
 //
-// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7, or absent
-// (S = 1). head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the
+// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7 (pages keep two
+// gains in a byte), or absent (S = 1). head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the
 // transform in front of it leaves out what gets no bits).
 //
 // "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8 of

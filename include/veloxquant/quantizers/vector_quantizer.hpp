@@ -37,6 +37,12 @@ class VectorQuantizer : public Quantizer {
   virtual int kv_heads() const noexcept { return 0; }
   virtual std::size_t code_bytes(int head) const noexcept = 0;   // of one vector
   virtual std::size_t scale_bytes(int head) const noexcept = 0;  // of one vector
+  // Whether the scale is one gain (VectorScale::gain): of its byte four bits are used, and a page keeps the gains of a
+  // token's key and value in one byte.
+  virtual bool gain_scale(int head) const noexcept {
+    const CodeSpec* spec = code_spec(head);
+    return spec != nullptr && spec->has_vector_scale() && spec->vector_scale == VectorScale::gain;
+  }
   using Quantizer::code_spec;
   virtual const CodeSpec* code_spec(int /*head*/) const { return code_spec(); }
   // Codes `count` vectors of KV head `head`: rows f32 [count, head_dim] (finite) -> codes [count, code_bytes(head)]
