@@ -1,5 +1,5 @@
-// Time to find the ten keys of largest inner product among `range` keys of 128 coordinates: over the keys of a cache, over
-// an index of vectors, and by products with the vectors as floats.
+// Time to find the ten keys of largest inner product among `range` keys of 128 coordinates: over the keys of
+// a cache, over an index of vectors, and by products with the vectors as floats.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

@@ -18,8 +18,8 @@
 #define VELOXQUANT_GRID_SUMS_ONCE
 namespace veloxquant {
 
-// Sums over the coordinates: of k, of k (k + 1), and of k m. All are exact: k m is below 2^13 and a multiple of 2^-22, and
-// there are at most 2^12 of them.
+// Sums over the coordinates: of k, of k (k + 1), and of k m. All are exact: k m is below 2^13 and a multiple
+// of 2^-22, and there are at most 2^12 of them.
 struct GridSums {
   std::int32_t levels = 0, squares = 0;
   double products = 0;
@@ -179,8 +179,8 @@ void GridSearch::find(const float* z, std::int32_t* levels) {
     largest = std::max(largest, m);
     if (m > 0 && (least == 0 || m < least)) least = m;
   }
-  // No step has been taken at the first t, and all at the last. In between, the largest coordinate reaches the end of the
-  // grid, near which the best point mostly is.
+  // No step has been taken at the first t, and all at the last. In between, the largest coordinate reaches
+  // the end of the grid, near which the best point mostly is.
   const Point first = at(0.5f / largest), last = at(1.000001f * static_cast<float>(top_) / least);
   const Point likely = at((static_cast<float>(top_) + 0.5f) / largest);
   best_ = 0;

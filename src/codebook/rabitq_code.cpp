@@ -1,5 +1,5 @@
-// RaBitQ (Gao and Long, arXiv:2405.12497; Gao et al., arXiv:2409.09913): the point of a uniform grid with the largest
-// cosine, and one scale a vector.
+// RaBitQ (Gao and Long, arXiv:2405.12497; Gao et al., arXiv:2409.09913): the point of a uniform grid with the
+// largest cosine, and one scale a vector.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -17,9 +17,10 @@ void check_eps0(float eps0);
 // query [dims] of f32, f16 or bf16 -> contiguous f32. Throws ShapeError, DTypeError, NumericError.
 Tensor checked_query(const Tensor& query, int dims);
 
-// The `top_k` largest of exact(i), i < estimates.size(). A vector is asked for when its upper limit reaches the k-th
-// largest lower limit, in falling order of upper limits, until these fall below the k-th largest score: where every score
-// is within its limits, the answer is that of a full scan. `reranked` is the number of those asked for.
+// The `top_k` largest of exact(i), i < estimates.size(). A vector is asked for when its upper limit reaches
+// the k-th largest lower limit, in falling order of upper limits, until these fall below the k-th largest
+// score: where every score is within its limits, the answer is that of a full scan. `reranked` is the number
+// of those asked for.
 SearchResult best_of(std::span<const Estimate> estimates, int top_k,
                      const std::function<float(std::size_t)>& exact);
 

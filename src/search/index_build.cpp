@@ -133,7 +133,7 @@ void IndexState::code_rest(const std::vector<float>& residuals, const std::vecto
   const auto width = static_cast<std::size_t>(dims()), count = planes.size();
   const auto below_sign = static_cast<std::uint8_t>((1 << (options.bits - 1)) - 1);
   rest.resize(count * rest_bytes());
-  for (auto* numbers : {&scales, &ratios, &rest_offsets}) numbers->resize(count);
+  for (auto* numbers : {&scales, &sines, &rest_offsets}) numbers->resize(count);
   if (options.centres == 0) rest_offsets.clear();
   std::vector<std::uint8_t> codes(code->spec().code_bytes()), indices(width);
   std::vector<float> y(width);
@@ -146,7 +146,7 @@ void IndexState::code_rest(const std::vector<float>& residuals, const std::vecto
     point(i, y.data());
     const double along = dot(r, y.data(), dims()),
                  squares = dot(r, r, dims()) * dot(y.data(), y.data(), dims());
-    ratios[i] = to_f16_up(squares > 0 ? std::sqrt(std::max(0.0, 1 - along * along / squares)) : 0);
+    sines[i] = to_f16_up(squares > 0 ? std::sqrt(std::max(0.0, 1 - along * along / squares)) : 0);
     if (options.centres == 0) continue;
     const float* c = centre_rows.data() + nearest[i] * width;
     const double offset =

@@ -15,7 +15,8 @@
 
 namespace veloxquant {
 
-// The centres as codes of 8 bits. Residuals are taken from what these say, so that their rounding costs nothing.
+// The centres as codes of 8 bits. Residuals are taken from what these say, so that their rounding costs
+// nothing.
 class CodedCentres {
  public:
   // None.
@@ -53,7 +54,7 @@ struct IndexState {
   std::unique_ptr<const RowCode> code;  // of all bits
   std::vector<std::uint8_t> rest;       // the bits below the sign of each coordinate
   std::vector<f16> scales;              // S
-  std::vector<f16> ratios;              // sqrt(1 - cosine^2), rounded up
+  std::vector<f16> sines;               // of the angle between r and y, rounded up
   std::vector<f16> rest_offsets;        // <c, r> - S <y, c>
 
  private:

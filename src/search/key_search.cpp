@@ -47,7 +47,8 @@ struct KeySearch::State {
   }
   const CacheRow& row_of(int row) const { return cache->rows[static_cast<std::size_t>(row)]; }
 
-  // Coded keys [begin, begin + count) of a page, as the space of the codes has them. `buffer` holds canonical_buffer().
+  // Coded keys [begin, begin + count) of a page, as the space of the codes has them. `buffer` holds
+  // canonical_buffer().
   void decode(int row, int head, std::int64_t begin, int count, std::uint8_t* buffer, float* rows) const {
     const VectorQuantizer& keys = *cache->methods.keys;
     const CanonicalRows canonical =

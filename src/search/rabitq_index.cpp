@@ -83,7 +83,7 @@ class IndexEstimates {
     // S |y| is |r| / cosine.
     const double size = scale * std::sqrt(dot(point_.data(), point_.data(), d) / (d - 1));
     const double margin = static_cast<double>(eps0_) * query_.distances[j] * size *
-                          static_cast<double>(to_f32(index_.ratios[i]));
+                          static_cast<double>(to_f32(index_.sines[i]));
     return {static_cast<float>(value), static_cast<float>(margin)};
   }
 
@@ -164,7 +164,7 @@ std::size_t RabitqIndex::scanned_bytes() const noexcept {
 std::size_t RabitqIndex::nbytes() const noexcept {
   const State& s = *state_;
   return scanned_bytes() + s.rest.size() +
-         sizeof(f16) * (s.scales.size() + s.ratios.size() + s.rest_offsets.size());
+         sizeof(f16) * (s.scales.size() + s.sines.size() + s.rest_offsets.size());
 }
 
 }  // namespace veloxquant

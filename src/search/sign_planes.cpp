@@ -43,31 +43,31 @@ void SignPlanes::append(const float* rows, std::size_t count) {
   const std::size_t before = size();
   std::vector<std::uint8_t> signs(count * width_);
   std::vector<f16> factors(count);
-  std::vector<std::uint8_t> ratios(count);
+  std::vector<std::uint8_t> sines(count);
   code_->encode_rows(rows, count, signs.data(), reinterpret_cast<std::uint8_t*>(factors.data()));
   for (std::size_t i = 0; i < count; ++i, rows += spec.head_dim) {
     const double sum =
         fixed_order_sum(spec.head_dim, [rows](int c) { return static_cast<double>(std::fabs(rows[c])); });
     const double square = dot(rows, rows, spec.head_dim);
     const double lost = square > 0 ? 1 - sum * sum / (square * spec.head_dim) : 0;
-    ratios[i] = static_cast<std::uint8_t>(std::min(255.0, std::ceil(255 * std::sqrt(std::max(0.0, lost)))));
+    sines[i] = static_cast<std::uint8_t>(std::min(255.0, std::ceil(255 * std::sqrt(std::max(0.0, lost)))));
   }
   signs_.reserve((before + count) * width_);
   factors_.reserve(before + count);
-  ratios_.reserve(before + count);
+  sines_.reserve(before + count);
   signs_.insert(signs_.end(), signs.begin(), signs.end());
   factors_.insert(factors_.end(), factors.begin(), factors.end());
-  ratios_.insert(ratios_.end(), ratios.begin(), ratios.end());
+  sines_.insert(sines_.end(), sines.begin(), sines.end());
 }
 
 void SignPlanes::clear() {
   signs_.clear();
   factors_.clear();
-  ratios_.clear();
+  sines_.clear();
 }
 
 std::size_t SignPlanes::nbytes() const noexcept {
-  return signs_.capacity() + sizeof(f16) * factors_.capacity() + ratios_.capacity();
+  return signs_.capacity() + sizeof(f16) * factors_.capacity() + sines_.capacity();
 }
 
 }  // namespace veloxquant

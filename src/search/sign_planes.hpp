@@ -15,8 +15,8 @@
 
 namespace veloxquant {
 
-// A query in the space of the codes: for every byte of signs, sum +-q over its eight coordinates. Exact in that the query
-// is not rounded; sums are in one order on every CPU level.
+// A query in the space of the codes: for every byte of signs, sum +-q over its eight coordinates. Exact in
+// that the query is not rounded; sums are in one order on every CPU level.
 class SignQuery {
  public:
   SignQuery(const float* query, int dims);
@@ -30,8 +30,8 @@ class SignQuery {
   double norm_;
 };
 
-// Signs, factor F = |x|^2 / <x, signs> and error ratio sqrt(1 - c^2) of each vector, c its cosine to its signs. Then
-// F <signs, q> estimates <x, q>, and eps0 |q| |x| sqrt((1 / c^2 - 1) / (d - 1)) = eps0 |q| F ratio sqrt(d / (d - 1)).
+// Of each vector x its signs, the factor F = |x|^2 / <x, signs> and the sine of the angle between the two.
+// Then F <signs, q> estimates <x, q>, with the margin eps0 |q| F sine sqrt(d / (d - 1)) of neighbours.hpp.
 class SignPlanes {
  public:
   explicit SignPlanes(int dims);
@@ -40,12 +40,12 @@ class SignPlanes {
   void append(const float* rows, std::size_t count);
   void clear();
 
-  std::size_t size() const noexcept { return ratios_.size(); }
+  std::size_t size() const noexcept { return sines_.size(); }
   const std::uint8_t* signs(std::size_t i) const noexcept { return signs_.data() + i * width_; }
   float factor(std::size_t i) const noexcept { return to_f32(factors_[i]); }
   // Of the inner product with a query of norm one, for eps0 = 1.
   float margin(std::size_t i) const noexcept {
-    return factor(i) * static_cast<float>(ratios_[i]) * margin_step_;
+    return factor(i) * static_cast<float>(sines_[i]) * margin_step_;
   }
   // Bytes of the vectors, and all that is held.
   std::size_t vector_bytes() const noexcept { return size() * (width_ + 3); }
@@ -57,7 +57,7 @@ class SignPlanes {
   float margin_step_;
   std::vector<std::uint8_t> signs_;
   std::vector<f16> factors_;
-  std::vector<std::uint8_t> ratios_;  // of 255, rounded up
+  std::vector<std::uint8_t> sines_;  // in 255ths, rounded up
 };
 
 }  // namespace veloxquant

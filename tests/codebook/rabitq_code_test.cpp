@@ -1,4 +1,5 @@
-// The grid code of RaBitQ: the best point by exhaustion, its scale, its distortion, and unbiased inner products.
+// The grid code of RaBitQ: the best point by exhaustion, its scale, its distortion, and unbiased inner
+// products.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -67,7 +67,7 @@ TEST(KeySearch, PrunesWithTheDefaultMargins) {
   PackedKVCache cache = make_cache({.keys = "rabitq:4", .kv_heads = 1, .head_dim = 128});
   cache.append(random_vectors({1, 1, 8192, 128}, 1));
   const KeySearch search(cache);
-  // One bit a coordinate, a factor, an error ratio; the rest of a page is room.
+  // One bit a coordinate, a factor, a sine, and what the object itself takes.
   EXPECT_LE(8.0 * static_cast<double>(search.nbytes()) / (8192 * 128), 1.4);
   double found = 0, reranked = 0;
   constexpr int kQueries = 40;

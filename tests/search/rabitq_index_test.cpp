@@ -27,8 +27,8 @@ Tensor rows_of(const std::vector<float>& x, std::int64_t d) {
   return Tensor::copy_of<float>(x, {static_cast<std::int64_t>(x.size()) / d, d});
 }
 
-// Keys in 64 groups of equal size whose middles hold two thirds of the energy; queries are keys with noise of the same
-// size as that of a group.
+// Keys in 64 groups of equal size whose middles hold two thirds of the energy; queries are keys with noise of
+// the same size as that of a group.
 struct Clustered {
   static constexpr std::size_t kGroups = 64, kKeys = 8192, kQueries = 100;
   static constexpr float kNoise = 0.7f;
@@ -64,8 +64,8 @@ double common(const std::vector<std::int64_t>& wanted, const std::vector<Neighbo
   return count / static_cast<double>(wanted.size());
 }
 
-// Inner products to ten nearest keys: a first stage of at most 1.4 bits per element, centres and all that belongs to a
-// key counted, and what it leaves read from the remaining bits.
+// Inner products to ten nearest keys: a first stage of at most 1.4 bits per element, centres and all that
+// belongs to a key counted, and what it leaves read from the remaining bits.
 TEST(RabitqIndex, FindsTheNearestOfAClusteredSet) {
   const Clustered set(21);
   std::vector<std::vector<std::int64_t>> wanted;
@@ -143,8 +143,9 @@ TEST(RabitqIndex, EstimatesAreUnbiased) {
     }
 }
 
-// The part of estimates within their margins is what a normal error of the predicted variance says, from both sides: for
-// queries across the vectors (rho = 0) and along them, where margins are 1 / sqrt(1 - rho^2) as wide.
+// The part of estimates within their margins is what a normal error of the predicted variance says, from both
+// sides: for queries across the vectors (rho = 0) and along them, where margins are 1 / sqrt(1 - rho^2) as
+// wide.
 TEST(RabitqIndex, MarginsHoldWhatTheyPromise) {
   constexpr std::size_t kCount = 400, kQueries = 50;
   constexpr double kEps0[] = {1.0, 1.9, 3.0};
@@ -168,7 +169,7 @@ TEST(RabitqIndex, MarginsHoldWhatTheyPromise) {
       for (int j = 0; j < 3; ++j) {
         const double part = within[j] / (kCount * kQueries),
                      expected = std::erf(kEps0[j] / std::sqrt(2 * (1 - rho * rho)));
-        // Rounding ratios up widens margins by a few thousandths.
+        // Rounding sines up widens margins by a few thousandths.
         EXPECT_NEAR(part, expected, 3 * std::sqrt(expected * (1 - expected) / (kCount * kQueries)) + 2e-3)
             << bits << " bits, rho " << rho << ", eps0 " << kEps0[j];
         RecordProperty("bits_" + std::to_string(bits) + "_rho_" + std::to_string(rho) + "_eps0_" +
@@ -179,8 +180,8 @@ TEST(RabitqIndex, MarginsHoldWhatTheyPromise) {
   }
 }
 
-// Without centres an estimate of all bits is the inner product with the decoded vector, and a search with margins that
-// exclude nothing wrongly is a full scan of them.
+// Without centres an estimate of all bits is the inner product with the decoded vector, and a search with
+// margins that exclude nothing wrongly is a full scan of them.
 TEST(RabitqIndex, SearchEqualsTheScanOfDecodedVectors) {
   const auto rows = normal_values(1500 * kDim, 71);
   for (const int bits : {1, 2, 3, 8}) {

@@ -1,8 +1,8 @@
 // What the searches of this room ask for and give back.
 //
-// A search for the vectors of largest inner product with a query goes through them twice (RaBitQ, arXiv:2405.12497): the
-// first stage reads one bit a coordinate and gives an estimate of each inner product with an error margin; only vectors
-// that the margins cannot exclude are read in full.
+// A search for the vectors of largest inner product with a query goes through them twice (RaBitQ,
+// arXiv:2405.12497): the first stage reads one bit a coordinate and gives an estimate of each inner product
+// with an error margin; only vectors that the margins cannot exclude are read in full.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,15 @@
 
 namespace veloxquant {
 
-// An unbiased estimate of an inner product. With |q| and |x| the norms, c the cosine between the vector and its code and
-// rho that between query and vector, its standard deviation is |q| |x| sqrt((1 / c^2 - 1) (1 - rho^2) / (d - 1)), and
+// An unbiased estimate of an inner product. With |q| and |x| the norms, c the cosine between the vector and
+// its code and rho that between query and vector, its standard deviation is |q| |x| sqrt((1 / c^2 - 1) (1 -
+// rho^2) / (d - 1)), and
 //
 //     margin = eps0 |q| |x| sqrt((1 / c^2 - 1) / (d - 1)),
 //
 // so that the estimate lies within the margin with the probability that a normal number lies within eps0 /
-// sqrt(1 - rho^2) standard deviations: 94 % at eps0 = 1.9 for a vector across the query, more for one along it.
+// sqrt(1 - rho^2) standard deviations: 94 % at eps0 = 1.9 for a vector across the query, more for one along
+// it.
 struct Estimate {
   float value = 0, margin = 0;
 
