@@ -1,9 +1,11 @@
 // `veloxquant precompute`: calibrates a method on a model and a text of the user's own.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/precompute.hpp>
 #include <veloxquant/io/files.hpp>
@@ -37,23 +39,58 @@ std::int64_t frame_of(const std::string& text) {
   return frame;
 }
 
-int precompute(const PrecomputeFlags& f) {
+// A method that is calibrated: what of the flags below is its own, and how it is done.
+struct CalibratedMethod {
+  std::string name;
+  std::vector<std::string> flags;
+  ArtifactStore (*run)(Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& flags);
+};
+
+const std::vector<CalibratedMethod>& calibrated_methods() {
+  static const std::vector<CalibratedMethod> kMethods = {
+      {"spectral",
+       {"--frame", "--metric", "--sensitivity", "--code", "--gain"},
+       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return precompute_spectral(decoder, request,
+                                    {.frame = frame_of(f.frame),
+                                     .metric = key_metric_from(f.metric),
+                                     .sensitivity = sensitivity_from(f.sensitivity),
+                                     .code = run_code_from(f.code),
+                                     .gain = f.gain == "on"});
+       }},
+  };
+  return kMethods;
+}
+
+const CalibratedMethod& calibrated_method(const std::string& name) {
+  return *std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
+}
+
+// A flag of another method would be ignored, so it is refused.
+void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) {
+  for (const CalibratedMethod& method : calibrated_methods()) {
+    for (const std::string& flag : method.flags) {
+      if (command.count(flag) > 0 && !std::ranges::count(chosen.flags, flag)) {
+        throw ConfigError("precompute", fmt::format("{} is no flag of --method {}; it is one of {}", flag,
+                                                    chosen.name, method.name));
+      }
+    }
+  }
+}
+
+int precompute(const PrecomputeFlags& f, const CLI::App& command) {
+  const CalibratedMethod& method = calibrated_method(f.method);
+  require_own_flags(command, method);
   Progress progress(Progress::style_of_stderr(f.quiet));
-  const std::int64_t frame = frame_of(f.frame);
   Decoder decoder = Decoder::load(
       existing(f.model, "--model"),
       {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
        .threads = f.threads});
   const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
-  PrecomputeRequest request{
+  const CalibrationRequest request{
       .windows = cut_windows(tokenizer.encode(text.bytes), decoder.config().bos, f.sequence_length, 0,
                              f.num_samples),
-      .frame = frame,
-      .metric = key_metric_from(f.metric),
-      .sensitivity = sensitivity_from(f.sensitivity),
-      .code = run_code_from(f.code),
-      .gain = f.gain == "on",
       .target_bits = f.target_bits,
       .sinks = f.sinks,
       .seed = f.seed,
@@ -69,7 +106,7 @@ int precompute(const PrecomputeFlags& f) {
   const std::filesystem::path to = artifact_file(f.output, f.method);
   require_writable(to);
 
-  ArtifactStore store = precompute_spectral(decoder, request);
+  ArtifactStore store = method.run(decoder, request, f);
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
   const std::int64_t text_end =
       std::ssize(request.windows) * f.sequence_length - (decoder.config().bos ? 1 : 0);
@@ -82,7 +119,7 @@ int precompute(const PrecomputeFlags& f) {
   fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
              f.sequence_length);
   fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
-  if (request.sensitivity != Sensitivity::measured) return kDone;
+  if (store.facts().at("sensitivity") != to_string(Sensitivity::measured)) return kDone;
   fmt::print("forecast of KL (nats per token):\n");
   for (const auto& [bits, kl] : spectral_forecast(store)) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
   return kDone;
@@ -92,11 +129,12 @@ int precompute(const PrecomputeFlags& f) {
 
 void add_precompute(Commands& commands) {
   const auto f = std::make_shared<PrecomputeFlags>();
-  CLI::App* sub =
-      commands.add("precompute", "Calibrate a method on a model of your own", [f] { return precompute(*f); });
-  sub->add_option("--method", f->method, "method to calibrate")
-      ->required()
-      ->check(CLI::IsMember({"spectral"}));
+  const auto self = std::make_shared<CLI::App*>();
+  CLI::App* sub = *self = commands.add("precompute", "Calibrate a method on a model of your own",
+                                       [f, self] { return precompute(*f, **self); });
+  std::vector<std::string> names;
+  for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
+  sub->add_option("--method", f->method, "method to calibrate")->required()->check(CLI::IsMember(names));
   sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->required();
   sub->add_option("--output", f->output, "folder for the artifacts; made when it is not there")->required();
   sub->add_option("--text", f->text,

@@ -1,9 +1,9 @@
-// Calibration of the method `spectral` on a model and a text of the user's own.
+// Calibration of methods on a model and a text of the user's own.
 //
-// One pass of the unquantized model over the windows gathers statistics (mean and covariance of keys before
-// RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are to be
-// measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what its
-// spectrum predicts.
+// `spectral`: one pass of the unquantized model over the windows gathers statistics (mean and covariance of
+// keys before RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are
+// to be measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what
+// its spectrum predicts.
 #pragma once
 
 #include <cstdint>
@@ -37,25 +37,33 @@ const char* to_string(Sensitivity sensitivity) noexcept;
 KeyMetric key_metric_from(const std::string& name);     // throws ConfigError
 Sensitivity sensitivity_from(const std::string& name);  // throws ConfigError
 
-struct PrecomputeRequest {
+// What the calibration of any method is asked for.
+struct CalibrationRequest {
   std::vector<TokenIds> windows;  // calibration text; each starts with BOS
-  std::int64_t frame = 64;        // tokens of a RoPE frame; 0: none, keys are coded after RoPE
-  KeyMetric metric = KeyMetric::output;
-  Sensitivity sensitivity = Sensitivity::measured;
-  RunCode code = RunCode::trellis;
-  bool gain = true;
-  double target_bits = 2;  // the default of caches that ask for no other
-  std::int64_t sinks = 4;  // first tokens of a window left out: caches keep them exact
-  std::size_t sensitivity_windows = 2;
-  std::uint64_t seed = 0;  // of the sampled positions
+  double target_bits = 2;         // the default of caches that ask for no other budget
+  std::int64_t sinks = 4;         // first tokens of a window left out: caches keep them exact
+  std::uint64_t seed = 0;         // of everything sampled
   // `done` of `total` steps are over; may be null.
   std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)>
       progress;
 };
 
+// Throws ConfigError for a request without text or with a negative number of sinks.
+void require_calibration(const CalibrationRequest& request);
+
+struct SpectralOptions {
+  std::int64_t frame = 64;  // tokens of a RoPE frame; 0: none, keys are coded after RoPE
+  KeyMetric metric = KeyMetric::output;
+  Sensitivity sensitivity = Sensitivity::measured;
+  RunCode code = RunCode::trellis;
+  bool gain = true;
+  std::size_t sensitivity_windows = 2;
+};
+
 // Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple
 // of 8.
-ArtifactStore precompute_spectral(Decoder& decoder, const PrecomputeRequest& request);
+ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
+                                  const SpectralOptions& options);
 
 // {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);
