@@ -36,12 +36,16 @@ std::vector<T> read_list(const ArtifactStore& store, const char* name) {
   return values;
 }
 
+bool has_measured_weights(const ArtifactStore& store) {
+  return store.contains(artifact_tensor(0, Role::keys, "weight"));
+}
+
 void require_sensitivity(const std::string& name, const ArtifactStore& store) {
   if (name != "measured" && name != "proxy") {
     throw ConfigError("create",
                       fmt::format("unknown sensitivity {}; known are measured, proxy", quote(name)));
   }
-  if (name == "measured" && !store.contains(artifact_tensor(0, Role::keys, "weight"))) {
+  if (name == "measured" && !has_measured_weights(store)) {
     throw ArtifactError(
         "create",
         "the artifacts hold no measured weights; run precompute --sensitivity measured, or ask for "
@@ -126,6 +130,11 @@ RatequantSettings read_ratequant(const ArtifactStore& store) {
   return s;
 }
 
+std::string sensitivity_of(const QuantizerOptions& o, const RatequantSettings& s) {
+  const auto found = o.extra.find(kSensitivityOption);
+  return found == o.extra.end() ? s.sensitivity : found->second;
+}
+
 RatequantPlan allocate_ratequant(const ArtifactStore& store, const RatequantSettings& s, double target_bits,
                                  const std::string& sensitivity, const std::vector<bool>& shares) {
   require_sensitivity(sensitivity, store);
@@ -156,7 +165,13 @@ RatequantPlan allocate_ratequant(const ArtifactStore& store, const RatequantSett
     if (shares[g]) plan.widths[g] = s.widths[found.chosen[next++]];
   }
   plan.bits_per_element = static_cast<double>(found.bits) / elements;
-  plan.predicted_kl = found.loss;
+  if (!has_measured_weights(store)) return plan;
+  const std::vector<std::vector<double>> cost =
+      sensitivity == "measured" ? loss : losses(store, s, "measured");
+  plan.predicted_kl = 0;
+  for (std::size_t g = 0, next = 0; g < loss.size(); ++g) {
+    if (shares[g]) *plan.predicted_kl += cost[g][found.chosen[next++]];
+  }
   return plan;
 }
 

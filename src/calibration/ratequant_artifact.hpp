@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 #include <veloxquant/core/artifact_store.hpp>
@@ -42,10 +43,14 @@ void write_settings(const RatequantSettings& settings, ArtifactStore& store);
 // Throws ArtifactError naming the fact that is missing or has no meaning, and what base_method() throws.
 RatequantSettings read_ratequant(const ArtifactStore& store);
 
+// What the option kSensitivityOption says, or the artifacts.
+std::string sensitivity_of(const QuantizerOptions& options, const RatequantSettings& settings);
+
 struct RatequantPlan {
   std::vector<int> widths;      // by group; 0 for those that do not share the budget
   double bits_per_element = 0;  // of those that do, scales included; never above the target
-  double predicted_kl = 0;      // sum of weight * distortion: nats per token when weights are measured
+  // Nats per token: the sum of weight * distortion, where the artifacts hold measured weights.
+  std::optional<double> predicted_kl{};
 };
 
 // The exact allocation. `sensitivity` is "measured" or "proxy"; `shares` says by group whether it takes part. Throws

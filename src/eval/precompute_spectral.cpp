@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <memory>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/precompute.hpp>
@@ -10,15 +8,24 @@
 #include "calibration/spectral_artifact.hpp"
 #include "calibration/spectral_fit.hpp"
 #include "eval/model_statistics.hpp"
+#include "eval/passes.hpp"
 #include "eval/sensitivity.hpp"
+#include "quantizers/spectral_head.hpp"
 
 namespace veloxquant {
 namespace {
 
 constexpr double kProbeBits = 2;
-constexpr std::array kCurve = {1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 3.75, 4.0};
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+RowRecoder recoder(const std::shared_ptr<const SpectralHead>& head) {
+  return [head](float* rows, const TokenPlace* places, std::size_t count) {
+    std::vector<std::uint8_t> codes(count * head->spec().code_bytes()), gains(count);
+    head->encode(rows, places, count, codes.data(), gains.data());
+    head->decode(codes.data(), gains.data(), places, count, rows);
+  };
+}
 
 class SpectralPrecompute {
  public:
@@ -53,11 +60,7 @@ class SpectralPrecompute {
   void gather(ModelStatistics& statistics) {
     for (std::size_t i = 0; i < request_.windows.size(); ++i) {
       step("statistics", fmt::format("window {} of {}", i + 1, request_.windows.size()));
-      KVCacheOptions options = cache_options(decoder_.config());
-      options.keys = options.values = MethodSpec::parse("fp32");
-      const auto caches = make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder_.pool());
-      decoder_.forward_hidden(request_.windows[i], caches,
-                              {.first_row = kNoRows, .observer = std::ref(statistics)});
+      observe_window(decoder_, request_.windows[i], std::ref(statistics));
     }
   }
 
@@ -125,8 +128,8 @@ class SpectralPrecompute {
       const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(),
                                 fit.lambda.data()};
       probes.push_back({layer_of(g), role_of(g), static_cast<int>(g % as_size(settings_.kv_heads)),
-                        std::make_shared<const SpectralHead>(basis, own.runs[0], options_.gain,
-                                                             keys ? turn_ : nullptr, turns())});
+                        recoder(std::make_shared<const SpectralHead>(basis, own.runs[0], options_.gain,
+                                                                     keys ? turn_ : nullptr, turns()))});
       predicted.push_back(own.predicted_kl);
     }
     const std::size_t windows = std::min(options_.sensitivity_windows, request_.windows.size());
@@ -211,34 +214,6 @@ ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& re
                                   const SpectralOptions& options) {
   check(decoder, request, options);
   return SpectralPrecompute(decoder, request, options).run();
-}
-
-double spectral_forecast(const ArtifactStore& artifacts, double target_bits) {
-  const SpectralSettings settings = read_settings(artifacts);
-  return allocate_bits(
-             allocation_groups(artifacts, settings),
-             {.target_bits = target_bits, .code = settings.code, .gain_bits = settings.gain ? kGainBits : 0})
-      .predicted_kl;
-}
-
-std::optional<double> spectral_forecast(const ArtifactStore& artifacts, const MethodSpec& keys,
-                                        const MethodSpec& values) {
-  const auto weights = artifacts.facts().find("sensitivity");
-  if (keys.method != kSpectralMethod || values.method != kSpectralMethod ||
-      keys.options.extra != values.options.extra || weights == artifacts.facts().end() ||
-      weights->second != to_string(Sensitivity::measured)) {
-    return std::nullopt;
-  }
-  const auto budget = keys.options.extra.find(kBudgetOption);
-  return spectral_forecast(artifacts, budget == keys.options.extra.end()
-                                          ? read_settings(artifacts).target_bits
-                                          : std::stod(budget->second));
-}
-
-std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts) {
-  std::vector<std::pair<double, double>> curve;
-  for (const double bits : kCurve) curve.emplace_back(bits, spectral_forecast(artifacts, bits));
-  return curve;
 }
 
 }  // namespace veloxquant

@@ -24,18 +24,8 @@ void code_head(const Probe& probe, const Tensor& x, std::int64_t frame, std::int
       const std::int64_t at = begin + static_cast<std::int64_t>(i) - sinks;
       places[i] = {.position = at + sinks, .frame_start = sinks + (frame > 0 ? at / frame * frame : 0)};
     }
-    std::vector<std::uint8_t> codes(count * probe.coder->spec().code_bytes()), gains(count);
-    float* at = rows + begin * dim;
-    probe.coder->encode(at, places.data(), count, codes.data(), gains.data());
-    probe.coder->decode(codes.data(), gains.data(), places.data(), count, at);
+    probe.recode(rows + begin * dim, places.data(), count);
   });
-}
-
-Caches exact_caches(const Decoder& decoder, int layers) {
-  KVCacheOptions options = cache_options(decoder.config());
-  options.layers = layers;
-  options.keys = options.values = MethodSpec::parse("fp32");
-  return make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder.pool());
 }
 
 double mean_divergence(Decoder& decoder, const Tensor& reference, const Tensor& measured,

@@ -1,26 +1,28 @@
-// How much one group's error costs: the divergence with only this group coded, over what its spectrum
-// predicts.
+// How much one group's error costs: the divergence with only this group coded. Methods that spread a budget over a
+// model weigh their groups by it.
 //
 // The unquantized model runs over a window once and the input of every layer is kept; a probe of layer l runs
 // the layers from l on again, with one head's keys or values replaced by what their codes give back.
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <span>
 #include <vector>
 #include <veloxquant/models/decoder.hpp>
-
-#include "quantizers/spectral_head.hpp"
+#include <veloxquant/quantizers/vector_quantizer.hpp>
 
 namespace veloxquant {
+
+// Replaces `count` rows [count, head_dim], standing at `places`, by what their codes give back; called from several
+// threads at once.
+using RowRecoder = std::function<void(float* rows, const TokenPlace* places, std::size_t count)>;
 
 // One group to be probed.
 struct Probe {
   int layer = 0;
   Role role = Role::keys;
   int head = 0;
-  std::shared_ptr<const SpectralHead> coder;
+  RowRecoder recode;
 };
 
 // Mean KL in nats per predicted token of each probe, over the windows. `frame` cuts positions from `sinks`

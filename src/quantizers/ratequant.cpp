@@ -72,11 +72,6 @@ class RatequantQuantizer final : public VectorQuantizer {
   std::size_t method_bytes_ = 0;
 };
 
-std::string sensitivity_of(const QuantizerOptions& o, const RatequantSettings& settings) {
-  const auto found = o.extra.find(kSensitivityOption);
-  return found == o.extra.end() ? settings.sensitivity : found->second;
-}
-
 }  // namespace
 
 MethodInfo ratequant_info() {
