@@ -6,6 +6,7 @@
 #include <random>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/benchmark.hpp>
+#include <veloxquant/eval/divergence.hpp>
 #include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/precompute.hpp>
 #include <veloxquant/io/files.hpp>
