@@ -9,8 +9,10 @@
 #include <veloxquant/transform/hadamard.hpp>
 #include <veloxquant/transform/rotation.hpp>
 
+#include "calibration/ratequant_artifact.hpp"
 #include "calibration/spectral_artifact.hpp"
 #include "quantizers/coded_quantizer.hpp"
+#include "quantizers/ratequant.hpp"
 #include "quantizers/spectral.hpp"
 
 namespace veloxquant {
@@ -124,6 +126,7 @@ std::vector<BuiltinMethod> builtin_methods() {
     methods.back().info.reads_artifacts = false;
   }
   methods.push_back({kSpectralMethod, make_spectral, spectral_info()});
+  methods.push_back({kRatequantMethod, make_ratequant, ratequant_info()});
   return methods;
 }
 
