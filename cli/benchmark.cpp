@@ -65,6 +65,7 @@ class BenchmarkCommand {
     request_.asked = asked_methods(flags_.methods, defaults);
     if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
     if (!flags_.artifacts.empty()) require_calibrated(request_.asked);
+    artifacts_ = artifacts_for(flags_.artifacts, request_.asked);
     // A run of minutes should not end in a report that cannot be written.
     for (const std::string& file : {flags_.output, flags_.report}) {
       if (!file.empty()) require_writable(file);
@@ -74,7 +75,7 @@ class BenchmarkCommand {
                                     {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
-    request_.artifacts = load_artifacts(flags_.artifacts, decoder.fingerprint());
+    request_.artifacts = load_artifacts(artifacts_, decoder.fingerprint());
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
@@ -137,7 +138,7 @@ class BenchmarkCommand {
                         {"seed", flags_.seed},
                         {"arithmetic", arithmetic_}};
     if (request_.artifacts) {
-      report_.settings["artifacts"] = flags_.artifacts;
+      report_.settings["artifacts"] = artifacts_;
       for (const auto& [name, value] : request_.artifacts->facts())
         report_.settings["artifacts." + name] = value;
     }
@@ -162,8 +163,8 @@ class BenchmarkCommand {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
       progress_.show("memory", row_name(result), i, report_.results.size());
-      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks,    flags_.recent,
-                           flags_.chunk, flags_.threads, arithmetic_,         flags_.artifacts};
+      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks, flags_.recent,
+                           flags_.chunk, flags_.threads, arithmetic_,         artifacts_};
       if (result.reference) request.sinks = request.recent = 0;
       try {
         result.memory = measure_memory(request);
@@ -186,7 +187,7 @@ class BenchmarkCommand {
 
   const BenchmarkFlags& flags_;
   Progress progress_;
-  std::string arithmetic_;
+  std::string arithmetic_, artifacts_;  // of the latter the file
   BenchmarkRequest request_;
   BenchmarkReport report_;
 };

@@ -17,8 +17,8 @@ struct SpectralFit {
   std::vector<float> lambda;   // [dim], descending
 };
 
-// `ridge` times the mean diagonal of the metric is added to it: directions that no query has looked at are
-// not free.
+// Directions that no query has looked at are not free: an error of a channel as large as its deviation costs
+// at least `ridge` times what one of the average coordinate does, whatever the scale of the channel.
 SpectralFit fit_spectral(std::span<const double> covariance, std::span<const double> metric, int dim,
                          double ridge = 1e-3);
 

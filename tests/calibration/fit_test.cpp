@@ -65,6 +65,26 @@ TEST(SpectralFit, WhitensInTheMetricAndComesBack) {
   }
 }
 
+// A model may make some channels of its keys larger and those of its queries smaller: nothing changes but the
+// scale of the basis.
+TEST(SpectralFit, ScalesOfChannelsAreNothing) {
+  auto covariance = covariance_of(testing::correlated_rows(4000, kDim, 1));
+  auto metric = covariance_of(testing::correlated_rows(4000, kDim, 2));
+  for (std::size_t i = 0; i < kSize; ++i)
+    metric[i] = metric[i * kSize] = 0;  // a channel that no query looks at
+  const SpectralFit plain = fit_spectral(covariance, metric, kDim);
+  const auto scale = [](std::size_t c) { return c % 3 == 0 ? 32.0 : c % 3 == 1 ? 1.0 : 0.25; };
+  for (std::size_t i = 0; i < kSize; ++i) {
+    for (std::size_t j = 0; j < kSize; ++j) {
+      covariance[i * kSize + j] *= scale(i) * scale(j);
+      metric[i * kSize + j] /= scale(i) * scale(j);
+    }
+  }
+  const SpectralFit scaled = fit_spectral(covariance, metric, kDim);
+  for (std::size_t c = 0; c < kSize; ++c)
+    EXPECT_NEAR(scaled.lambda[c], plain.lambda[c], 1e-4f * plain.lambda[0]) << c;
+}
+
 TEST(SymmetricEigen, IsDescendingAndSignsAreFixed) {
   const auto a = covariance_of(testing::correlated_rows(500, kDim, 3));
   const SymmetricEigen eigen = symmetric_eigen(a, kDim);

@@ -37,8 +37,8 @@ std::string saved(const ArtifactStore& store, const std::filesystem::path& file)
   return read_file(file, 1 << 26);
 }
 
-// Cut short before any of its steps and begun again, a calibration ends in the same bytes, and does not repeat what was
-// done.
+// Cut short before any of its steps and begun again, a calibration ends in the same bytes, and does not
+// repeat what was done.
 TEST(Precompute, GoesOnWhereItWasCutShort) {
   const TemporaryFolder folder;
   Decoder decoder = Decoder::load(kDemoModel, {.arithmetic = Arithmetic::fp32});
@@ -51,7 +51,7 @@ TEST(Precompute, GoesOnWhereItWasCutShort) {
   const std::string wanted = saved(precompute_spectral(decoder, request, plain), folder.path() / "whole");
 
   struct Killed {};
-  for (std::size_t cut = 0; cut < steps; cut += cut < 5 ? 1 : 9) {
+  for (std::size_t cut = 0; cut < steps; cut += cut < 4 ? 2 : 13) {
     SpectralOptions options = plain;
     options.checkpoints = folder.path() / std::to_string(cut);
     std::filesystem::create_directory(options.checkpoints);
@@ -200,8 +200,8 @@ TEST(Precompute, RefusesOtherActivationFiles) {
   refused({{"windows.0.layers.0.keys", keys}, {"windows.0.layers.0.queries", keys}}, good);  // 4 heads
 }
 
-// The demo model with some channels of all keys larger by 32, and queries smaller: both members of a RoPE pair, so that
-// the model computes the same.
+// The demo model with some channels of all keys larger by 32, and queries smaller: both members of a RoPE
+// pair, so that the model computes the same.
 void write_scaled_model(const std::filesystem::path& folder) {
   for (const char* name : {"config.json", "tokenizer.json"})
     std::filesystem::copy_file(kDemoModel / name, folder / name);
@@ -212,7 +212,7 @@ void write_scaled_model(const std::filesystem::path& folder) {
     Tensor tensor = model.tensor(name).copy();
     const bool keys = name.ends_with("k_proj.weight"), queries = name.ends_with("q_proj.weight");
     if (keys || queries) {
-      tensor = tensor.cast(DType::f32);
+      tensor = tensor.to(DType::f32).copy();
       const std::int64_t width = tensor.dim(1);
       for (std::int64_t head = 0; head < tensor.dim(0) / kDim; ++head) {
         for (const std::int64_t pair : kPairs) {
@@ -235,9 +235,9 @@ struct Measured {
 
 Measured measure(const std::filesystem::path& folder) {
   Decoder decoder = Decoder::load(folder, {.arithmetic = Arithmetic::fp32});
-  const CalibrationRequest calibration = request_for(decoder, 512, 2);
+  const CalibrationRequest calibration = request_for(decoder, 320, 2);
   BenchmarkRequest request;
-  request.windows = request_for(decoder, 512, 4).windows;
+  request.windows = request_for(decoder, 320, 4).windows;
   request.windows.erase(request.windows.begin(), request.windows.begin() + 2);
   request.asked = {{MethodSpec::parse("spectral:2"), MethodSpec::parse("spectral:2")},
                    {MethodSpec::parse("turboquant_mse:4"), MethodSpec::parse("turboquant_mse:4")}};
@@ -250,8 +250,8 @@ Measured measure(const std::filesystem::path& folder) {
   return {outcome.results[1].kl.value(), outcome.results[2].kl.value(), outcome.warnings};
 }
 
-// Rotated codes share one step among all channels and break; in bases of the model's own the scale of a channel is
-// nothing.
+// Rotated codes share one step among all channels and break; in bases of the model's own the scale of a
+// channel is nothing.
 TEST(Precompute, LargeChannelsCostNothing) {
   const TemporaryFolder folder;
   write_scaled_model(folder.path());
@@ -261,8 +261,6 @@ TEST(Precompute, LargeChannelsCostNothing) {
   EXPECT_TRUE(plain.warnings.empty());
   ASSERT_EQ(scaled.warnings.size(), 1u);
   EXPECT_TRUE(scaled.warnings[0].starts_with("turboquant_mse:4 breaks this model")) << scaled.warnings[0];
-  RecordProperty("plain_spectral", std::to_string(plain.spectral));
-  RecordProperty("scaled_spectral", std::to_string(scaled.spectral));
 }
 
 }  // namespace
