@@ -4,17 +4,23 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 #include <veloxquant/core/artifact_store.hpp>
+#include <veloxquant/eval/result.hpp>
 
 namespace veloxquant::cli {
 
 // The file that `precompute` writes for a method into its output folder.
 std::filesystem::path artifact_file(const std::filesystem::path& folder, const std::string& method);
 
+// The file that --artifacts PATH means: of a folder, that of the calibrated method among `methods`. Throws
+// ConfigError for a folder when none of them, or several, have a file of their own.
+std::string artifacts_for(const std::string& path, const std::vector<BenchmarkMethod>& methods);
+
 // Null for an empty path. Throws what reading throws.
-std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& path);
+std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& file);
 // The same; throws ArtifactError when the artifacts are of another model than the
 // one with this fingerprint.
-std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& path, const std::string& fingerprint);
+std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& file, const std::string& fingerprint);
 
 }  // namespace veloxquant::cli

@@ -27,7 +27,7 @@ namespace veloxquant::cli {
 namespace {
 
 struct BenchmarkFlags {
-  std::string model, text, artifacts, output, arithmetic = "auto", format = "table", scale;
+  std::string model, text, artifacts, output, report, arithmetic = "auto", format = "table", scale;
   std::vector<std::string> methods;
   int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
   std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
@@ -65,14 +65,17 @@ class BenchmarkCommand {
     request_.asked = asked_methods(flags_.methods, defaults);
     if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
     if (!flags_.artifacts.empty()) require_calibrated(request_.asked);
+    artifacts_ = artifacts_for(flags_.artifacts, request_.asked);
     // A run of minutes should not end in a report that cannot be written.
-    if (!flags_.output.empty()) require_writable(flags_.output);
+    for (const std::string& file : {flags_.output, flags_.report}) {
+      if (!file.empty()) require_writable(file);
+    }
 
     Decoder decoder = Decoder::load(existing(flags_.model, "--model"),
                                     {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
-    request_.artifacts = load_artifacts(flags_.artifacts, decoder.fingerprint());
+    request_.artifacts = load_artifacts(artifacts_, decoder.fingerprint());
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
@@ -135,7 +138,7 @@ class BenchmarkCommand {
                         {"seed", flags_.seed},
                         {"arithmetic", arithmetic_}};
     if (request_.artifacts) {
-      report_.settings["artifacts"] = flags_.artifacts;
+      report_.settings["artifacts"] = artifacts_;
       for (const auto& [name, value] : request_.artifacts->facts())
         report_.settings["artifacts." + name] = value;
     }
@@ -160,8 +163,8 @@ class BenchmarkCommand {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
       progress_.show("memory", row_name(result), i, report_.results.size());
-      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks,    flags_.recent,
-                           flags_.chunk, flags_.threads, arithmetic_,         flags_.artifacts};
+      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks, flags_.recent,
+                           flags_.chunk, flags_.threads, arithmetic_,         artifacts_};
       if (result.reference) request.sinks = request.recent = 0;
       try {
         result.memory = measure_memory(request);
@@ -179,11 +182,12 @@ class BenchmarkCommand {
                                               : report_table(report_, width_of_stdout()));
     std::fflush(stdout);
     if (!flags_.output.empty()) write_file_atomically(flags_.output, report_json(report_));
+    if (!flags_.report.empty()) write_file_atomically(flags_.report, report_html(report_));
   }
 
   const BenchmarkFlags& flags_;
   Progress progress_;
-  std::string arithmetic_;
+  std::string arithmetic_, artifacts_;  // of the latter the file
   BenchmarkRequest request_;
   BenchmarkReport report_;
 };
@@ -248,6 +252,7 @@ void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
 
 void add_reporting(CLI::App& sub, BenchmarkFlags& f) {
   sub.add_option("--output", f.output, "JSON file for the report (docs/benchmark-schema.md)");
+  sub.add_option("--report", f.report, "HTML file for the report: a table and plots, for a browser");
   sub.add_option("--format", f.format, "of the report on stdout: table, json, csv or md")
       ->check(CLI::IsMember({"table", "json", "csv", "md"}))
       ->capture_default_str();

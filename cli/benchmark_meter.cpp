@@ -16,7 +16,6 @@
 #include <veloxquant/eval/memory_meter.hpp>
 
 #include "artifacts.hpp"
-#include "paths.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -68,7 +67,8 @@ int run_self(const MemoryFile& in, const MemoryFile& out, const MemoryFile& err)
   posix_spawn_file_actions_adddup2(&actions, in.descriptor(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.descriptor(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, err.descriptor(), STDERR_FILENO);
-  std::string program = executable_path().string(), subcommand = kSubcommand;
+  // Not the path behind it, which may have been replaced by a newer build meanwhile.
+  std::string program = "/proc/self/exe", subcommand = kSubcommand;
   char* const arguments[] = {program.data(), subcommand.data(), nullptr};
   pid_t child = 0;
   const int error = posix_spawn(&child, program.c_str(), &actions, nullptr, arguments, environ);

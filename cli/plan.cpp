@@ -12,6 +12,7 @@
 #include <vector>
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/io/sharded_safetensors.hpp>
 #include <veloxquant/models/model_config.hpp>
 
@@ -134,6 +135,7 @@ struct Figures {
   std::int64_t context = 0;
   std::uint64_t bytes_per_token = 0, fp16_bytes_per_token = 0, cache_bytes = 0, budget = 0;
   std::optional<std::uint64_t> weights;
+  std::optional<double> forecast_kl;
 };
 
 template <class T>
@@ -158,6 +160,7 @@ void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
                               {"bytes_per_token", layer.bytes_per_token},
                               {"attention", layer.attention}});
   }
+  json["forecast_kl"] = or_null(f.forecast_kl.has_value(), f.forecast_kl.value_or(0));
   json["memory"] = or_null(f.budget != 0, f.budget);
   json["longest_context"] = or_null(f.budget != 0, plan.longest_context(f.budget));
   fmt::print("{}", json_text(json));
@@ -192,6 +195,7 @@ void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan
   }
   fmt::print("\ncontext of {:<9}{} of cache{}\n", f.context, format_size(static_cast<double>(f.cache_bytes)),
              o.batch > 1 ? fmt::format(" for a batch of {}", o.batch) : "");
+  if (f.forecast_kl) fmt::print("forecast of KL      {:.4f} nats per token\n", *f.forecast_kl);
   if (f.weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(*f.weights)));
   if (f.budget != 0) {
     fmt::print("in {:<17}a context of {} tokens fits when the cache has it alone", o.memory,
@@ -215,9 +219,11 @@ int plan(const PlanOptions& o) {
   options.sinks = o.sinks;
   options.recent = o.recent;
   const KVCacheConfig config(options);
-  const Plan plan(config, make_layer_methods(config, read_artifacts(o.artifacts)));
+  const auto artifacts = read_artifacts(artifacts_for(o.artifacts, asked));
+  const Plan plan(config, make_layer_methods(config, artifacts));
   Figures f;
   f.weights = weight_bytes(o.model);
+  if (artifacts) f.forecast_kl = forecast_kl(*artifacts, asked[0].keys, asked[0].values);
   f.bytes_per_token = plan.bytes_per_token();
   f.fp16_bytes_per_token = 4 * static_cast<std::uint64_t>(model.layers) *
                            static_cast<std::uint64_t>(model.kv_heads) *

@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/precompute.hpp>
 #include <veloxquant/io/files.hpp>
 #include <veloxquant/models/tokenizer.hpp>
@@ -24,7 +27,8 @@ namespace {
 struct PrecomputeFlags {
   std::string method, model, output, text, activations,
       frame = "64", metric = "output", sensitivity = "measured", code = "trellis", gain = "on",
-      arithmetic = "auto";
+      base = "turboquant_mse", arithmetic = "auto";
+  std::vector<int> widths = {1, 2, 3, 4};
   std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
   double target_bits = 2;
   std::uint64_t seed = 0;
@@ -83,6 +87,13 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
        [](const ActivationFile& file, const CalibrationRequest& request, const PrecomputeFlags& f) {
          return precompute_spectral(file, request, spectral_options(f),
                                     std::make_shared<ThreadPool>(f.threads));
+       }},
+      {"ratequant",
+       {"--base", "--widths", "--sensitivity"},
+       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return precompute_ratequant(
+             decoder, request,
+             {.base = f.base, .widths = f.widths, .sensitivity = sensitivity_from(f.sensitivity)});
        }},
   };
   return kMethods;
@@ -173,6 +184,45 @@ int precompute_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
   return kDone;
 }
 
+// How the measured weights and the proxy of `ratequant` spread over the model: each in percent of its own sum.
+void print_weights(const ArtifactStore& store) {
+  const auto tensor = [&](int layer, Role role, const char* what) -> std::span<const float> {
+    const std::string name = fmt::format("layers.{}.{}.{}", layer, to_string(role), what);
+    return store.contains(name) ? store.get(name, "precompute").span<const float>()
+                                : std::span<const float>();
+  };
+  if (tensor(0, Role::keys, "proxy").empty()) return;
+  const auto sum = [](std::span<const float> values) {
+    return std::accumulate(values.begin(), values.end(), 0.0);
+  };
+  int layers = 0;
+  double measured = 0, proxy = 0;
+  for (; !tensor(layers, Role::keys, "proxy").empty(); ++layers) {
+    for (const Role role : {Role::keys, Role::values}) {
+      measured += sum(tensor(layers, role, "weight"));
+      proxy += sum(tensor(layers, role, "proxy"));
+    }
+  }
+  fmt::print("weights, in percent of their sum:\n  layer  keys: measured  proxy  values: measured  proxy\n");
+  const auto percent = [](double part, double whole) {
+    return whole > 0 ? fmt::format("{:.1f}", 100 * part / whole) : "-";
+  };
+  for (int layer = 0; layer < layers; ++layer) {
+    const auto of = [&](Role role, const char* what, double whole) {
+      return percent(sum(tensor(layer, role, what)), whole);
+    };
+    fmt::print("  {:5}{:>16}{:>7}{:>18}{:>7}\n", layer, of(Role::keys, "weight", measured),
+               of(Role::keys, "proxy", proxy), of(Role::values, "weight", measured),
+               of(Role::values, "proxy", proxy));
+  }
+}
+
+void print_forecast(const ArtifactStore& store) {
+  const auto curve = forecast_curve(store);
+  if (!curve.empty()) fmt::print("forecast of KL (nats per token):\n");
+  for (const auto& [bits, kl] : curve) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
+}
+
 int precompute(const PrecomputeFlags& f, const CLI::App& command) {
   const CalibratedMethod& method = calibrated_method(f.method);
   require_own_flags(command, method);
@@ -222,9 +272,8 @@ int precompute(const PrecomputeFlags& f, const CLI::App& command) {
   fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
              f.sequence_length);
   fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
-  if (store.facts().at("sensitivity") != to_string(Sensitivity::measured)) return kDone;
-  fmt::print("forecast of KL (nats per token):\n");
-  for (const auto& [bits, kl] : spectral_forecast(store)) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
+  print_weights(store);
+  print_forecast(store);
   return kDone;
 }
 
@@ -268,6 +317,11 @@ void add_precompute(Commands& commands) {
       ->capture_default_str();
   sub->add_option("--gain", f->gain, "4-bit gain per vector")
       ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  sub->add_option("--base", f->base, "method whose widths are chosen, with its options, as affine:group=32")
+      ->capture_default_str();
+  sub->add_option("--widths", f->widths, "widths to choose from, ascending, with commas")
+      ->delimiter(',')
       ->capture_default_str();
   sub->add_option("--sinks", f->sinks, "first tokens of a window left out, which caches keep exact")
       ->check(CLI::NonNegativeNumber)

@@ -36,5 +36,10 @@ std::string report_json(const BenchmarkReport& report);
 std::string report_table(const BenchmarkReport& report, std::size_t line_width = 120);
 std::string report_csv(const BenchmarkReport& report);
 std::string report_markdown(const BenchmarkReport& report);
+std::string report_html(const BenchmarkReport& report);
+
+// What tables show: a row of titles and one a method; what stands below it, as (title, text).
+std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report);
+std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkReport& report);
 
 }  // namespace veloxquant::cli

@@ -235,6 +235,14 @@ std::string escaped_markdown(const std::string& text) {
 
 }  // namespace
 
+std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report) {
+  return cells(report, &Column::explained);
+}
+
+std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkReport& report) {
+  return footnotes(report);
+}
+
 std::string report_table(const BenchmarkReport& report, std::size_t line_width) {
   constexpr std::size_t kTitle = 15;
   std::string text = stacked(cells(report, &Column::title), line_width);

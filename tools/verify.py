@@ -21,6 +21,11 @@ class Skip(Exception):
     pass
 
 
+def ratio(a, b):
+    """a / b, or None where one of them was not measured."""
+    return None if a is None or b is None else a / b
+
+
 class Verifier:
     def __init__(self, build, data, quick):
         self.build, self.data, self.quick = build, data, quick
@@ -76,10 +81,12 @@ class Verifier:
             self.row(what, form.format(value), f"{form.format(low)} to {form.format(high)}", low <= value <= high)
 
     def at_most(self, what, value, high, form="{:.4f}"):
-        self.row(what, form.format(value), "at most " + form.format(high), value <= high)
+        measured = "not measured" if value is None else form.format(value)
+        self.row(what, measured, "at most " + form.format(high), value is not None and value <= high)
 
     def at_least(self, what, value, low, form="{:.4f}"):
-        self.row(what, form.format(value), "at least " + form.format(low), value >= low)
+        measured = "not measured" if value is None else form.format(value)
+        self.row(what, measured, "at least " + form.format(low), value is not None and value >= low)
 
     def passing(self, what, program, pattern):
         good, output = self.tests(program, pattern)
@@ -124,7 +131,7 @@ def speed(v):
                     "16384", "--recall", "0", "--num-runs", "5")
     base = r["fp16:16"]["decode_tokens_per_s"]
     for method in ("turboquant_mse:4", "trellis:2"):
-        v.at_least(f"{method} at 16,384 tokens: decode speed / fp16's", r[method]["decode_tokens_per_s"] / base, 1, "{:.2f}")
+        v.at_least(f"{method} at 16,384 tokens: decode speed / fp16's", ratio(r[method]["decode_tokens_per_s"], base), 1, "{:.2f}")
 
 
 def memory(v):
@@ -136,16 +143,16 @@ def memory(v):
         r = v.benchmark("probe-32m-llama", methods, "--no-baselines", "--windows", "1", "--seq-len", length,
                         "--recall", "0", "--num-runs", "1")
         for method in ("turboquant_mse:4", "trellis:2"):
-            v.at_most(f"{method}, {length} tokens: peak memory / fp16's", r[method]["peak_bytes"] / r["fp16:16"]["peak_bytes"], 1,
-                      "{:.3f}")
+            v.at_most(f"{method}, {length} tokens: peak memory / fp16's",
+                      ratio(r[method]["peak_bytes"], r["fp16:16"]["peak_bytes"]), 1, "{:.3f}")
         if length == 16384:
             for method in ("fp16:16", "turboquant_mse:4", "trellis:2", "trellis:1"):
                 v.between(f"{method}, {length} tokens: process growth / bytes reported",
-                          r[method]["resident_measured"] / r[method]["resident_bytes"], .98, 1.02)
+                          ratio(r[method]["resident_measured"], r[method]["resident_bytes"]), .98, 1.02)
         if length == 4096:
             elements = 2 * 8 * 2 * 128 * 4096
             v.at_most("turboquant_mse:4, 4,096 tokens: bits per element held",
-                      8 * r["turboquant_mse:4"]["resident_bytes"] / elements, 4.2, "{:.3f}")
+                      ratio(r["turboquant_mse:4"]["resident_bytes"], elements / 8), 4.2, "{:.3f}")
 
 
 def encoding(v):

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <veloxquant/core/error.hpp>
 
+#include "framed_artifacts.hpp"
+
 namespace veloxquant::bench {
 namespace {
 
@@ -59,8 +61,13 @@ CacheMaker::CacheMaker(const Pair& pair, const LayerShape& shape)
   options.head_dim = shape.head_dim;
   options.keys = method_of(pair.keys);
   options.values = method_of(pair.values);
+  std::shared_ptr<const ArtifactStore> artifacts;
+  if (const std::int64_t frame = frame_of(pair.keys); frame > 0) {
+    options.rope = RopeConfig{.rotary_dim = shape.head_dim};
+    artifacts = framed_artifacts(shape, frame);
+  }
   config_ = std::make_shared<const KVCacheConfig>(std::move(options));
-  methods_ = make_layer_methods(*config_).front();
+  methods_ = make_layer_methods(*config_, artifacts).front();
 }
 
 CacheMaker::~CacheMaker() {

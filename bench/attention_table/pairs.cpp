@@ -20,6 +20,10 @@ constexpr CodeName kCodes[] = {
     {"trellis3", "trellis:3"},
     {"trellis4", "trellis:4"},
     {"affine4g64", "affine:4:group=64"},
+    {"mixed", "spectral"},
+    {"framed64", "spectral"},
+    {"framed16", "spectral"},
+    {"framed1", "spectral"},
 };
 
 std::vector<Pair> parsed(std::initializer_list<const char*> texts) {
@@ -45,9 +49,15 @@ MethodSpec method_of(const std::string& name) {
   return MethodSpec::parse(name);
 }
 
+std::int64_t frame_of(const std::string& keys) {
+  constexpr std::string_view kFramed = "framed";
+  return keys.starts_with(kFramed) ? std::stoll(keys.substr(kFramed.size())) : 0;
+}
+
 std::vector<Pair> all_pairs() {
   return parsed({"f16", "q8_0", "q8_0/scalar4", "scalar4", "scalar4/scalar2", "scalar3", "scalar2",
-                 "trellis3/trellis2", "trellis2", "affine4g64"});
+                 "trellis3/trellis2", "trellis2", "affine4g64", "framed64/mixed", "framed16/mixed",
+                 "framed1/mixed"});
 }
 
 std::vector<Pair> few_pairs() { return parsed({"f16", "q8_0", "scalar4", "scalar2", "trellis2"}); }

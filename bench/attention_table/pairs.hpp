@@ -1,6 +1,7 @@
 // The codes that the table measures, by the short names that it and its JSON use.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 #include <veloxquant/core/config.hpp>
@@ -18,6 +19,9 @@ struct Pair {
 Pair parse_pair(const std::string& text);
 // Throws ConfigError for what is neither a name nor a method.
 MethodSpec method_of(const std::string& name);
+
+// Tokens of the RoPE frames of keys "framed64" and the like, whose values are "mixed"; 0 for other codes.
+std::int64_t frame_of(const std::string& keys);
 
 extern const Pair kBaseline;  // what ratios refer to
 std::vector<Pair> all_pairs();

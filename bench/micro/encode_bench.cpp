@@ -43,7 +43,7 @@ const bool kRegistered = [] {
   for (const char* method :
        {"fp16", "fp8", "q8_0", "q4_0:4:transform=hadamard", "affine:4", "turboquant_mse:2",
         "turboquant_mse:3", "turboquant_mse:4", "turboquant_mse:8", "turboquant_mse:4:transform=haar",
-        "trellis:1", "trellis:2", "trellis:3", "trellis:4"}) {
+        "trellis:1", "trellis:2", "trellis:3", "trellis:4", "rabitq:1", "rabitq:2", "rabitq:4", "rabitq:8"}) {
     benchmark::RegisterBenchmark((std::string("encode/") + method).c_str(), [method](
                                                                                 benchmark::State& state) {
       encode(state, method);

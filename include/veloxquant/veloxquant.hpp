@@ -29,6 +29,9 @@
 #include <veloxquant/core/version.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
+#include <veloxquant/search/key_search.hpp>
+#include <veloxquant/search/neighbours.hpp>
+#include <veloxquant/search/rabitq_index.hpp>
 #include <veloxquant/transform/centring.hpp>
 #include <veloxquant/transform/hadamard.hpp>
 #include <veloxquant/transform/rotation.hpp>

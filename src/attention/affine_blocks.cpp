@@ -19,14 +19,13 @@ void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, 
   std::memset(prepared, 0, sizeof(AffineQueryHead) + 2 * dims * width);
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
     const float* query = queries + r * dims;
-    float largest = 0;
-    for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
+    const float largest = largest_magnitude(query, dims);
     if (!(largest > 1e-30f)) continue;
     constexpr float kTop = 127.0f * 256.0f;
     const float inverse = kTop / largest;
     head.step[r] = largest / kTop;
     for (std::size_t c = 0; c < dims; ++c) {
-      const int whole = static_cast<int>(std::nearbyint(query[c] * inverse)), upper = (whole + 128) >> 8;
+      const int whole = nearest(query[c] * inverse), upper = (whole + 128) >> 8;
       const std::size_t at = (c / 4 * width + r) * 4 + c % 4;
       high[at] = static_cast<std::int8_t>(upper);
       low[at] = static_cast<std::int8_t>(whole - 256 * upper);

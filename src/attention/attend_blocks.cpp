@@ -74,6 +74,12 @@ const std::uint8_t* section_ahead(const BlockRange& blocks, int block, std::size
   return block + 1 < blocks.count ? blocks.pages[block + 1] + offset : nullptr;
 }
 
+// Asks for the scales of a block's vectors. Kernels ask for the codes that follow; scales stand behind them,
+// and a miss on them stalls the softmax.
+void ask_for_scales(const std::uint8_t* scales, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(scales + i, 0, 2);
+}
+
 // A row of sums in the order of the dimensions.
 void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std::size_t dims, float* out) {
   if (order.empty()) {
@@ -125,8 +131,12 @@ class FrameScores {
                   memory_.scores + r * kBlockTokens + first);
       }
       const float* means = queries_.means.data() + static_cast<std::size_t>(r) * queries_.places;
-      for (int t = first; t < end; ++t)
-        memory_.offsets[r * kBlockTokens + t] = means[place_of(places, t).position - start];
+      float* offsets = memory_.offsets + r * kBlockTokens;
+      if (place_of(places, end - 1).position - place_of(places, first).position == end - 1 - first) {
+        std::copy_n(means + (place_of(places, first).position - start), end - first, offsets + first);
+        continue;
+      }
+      for (int t = first; t < end; ++t) offsets[t] = means[place_of(places, t).position - start];
     }
   }
 
@@ -169,6 +179,12 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     const std::uint8_t* key_block = blocks.pages[i] + blocks.keys;
     const std::uint8_t* value_block = blocks.pages[i] + blocks.values;
     const std::uint8_t* keys_ahead = section_ahead(blocks, i, blocks.keys);
+    const std::uint8_t* values_ahead = section_ahead(blocks, i, blocks.values);
+    if (keys_ahead != nullptr) {
+      ask_for_scales(keys_ahead + key_scales, kBlockTokens * keys.spec.scale_bytes());
+      if (!blocks.shared_gains)
+        ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
+    }
     if (frames) {
       frames->score(i, key_block, keys_ahead);
     } else {
@@ -184,8 +200,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .value_gain_bit = blocks.shared_gains ? 4 : 0,
                     .first = first,
                     .offsets = frames ? memory.offsets : nullptr});
-    values.add(values, softmax.weights, query.rows, value_block, section_ahead(blocks, i, blocks.values),
-               memory.sums);
+    values.add(values, softmax.weights, query.rows, value_block, values_ahead, memory.sums);
   }
   for (std::size_t r = 0; r < rows; ++r) {
     partial.max[r] = softmax.max[r] * kLn2;

@@ -44,8 +44,8 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
       return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
       if (level == KernelLevel::avx2)
-        return trellis_keys(spec, trellis_scores_avx2(spec.bits), TrellisOperands::words);
-      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec.bits) : nullptr, TrellisOperands::bytes);
+        return trellis_keys(spec, trellis_scores_avx2(spec), TrellisOperands::words);
+      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec) : nullptr, TrellisOperands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
@@ -72,8 +72,8 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
       return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);
     case CodeKind::trellis:
       if (level == KernelLevel::avx2)
-        return trellis_values(spec, trellis_add_avx2(spec.bits), TrellisOperands::words);
-      return trellis_values(spec, avx512 ? trellis_add_avx512(spec.bits) : nullptr, TrellisOperands::bytes);
+        return trellis_values(spec, trellis_add_avx2(spec), TrellisOperands::words);
+      return trellis_values(spec, avx512 ? trellis_add_avx512(spec) : nullptr, TrellisOperands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
       return affine_values(spec, avx512 ? affine_add_avx512(spec.bits) : nullptr);

@@ -1,7 +1,11 @@
 // The rows of block kernels: how many they are made for, and how far apart rows of sums are.
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 
 #include "attention/attend_run.hpp"
 #include "attention/block_kernels.hpp"
@@ -26,6 +30,21 @@ inline void with_row_width(int rows, const Call& call) {
     default:
       return call.template operator()<8>();
   }
+}
+
+// The nearest whole number of |x| < 2^22, ties to even: what is left of it beside 3 * 2^22. The library's function is
+// a call a number, which shows in the preparation of queries.
+inline std::int32_t nearest(float x) noexcept {
+  return std::bit_cast<std::int32_t>(x + 12582912.0f) - 0x4b400000;
+}
+
+// The largest magnitude among numbers whose count is a multiple of 4; in four chains, as one waits for itself.
+inline float largest_magnitude(const float* numbers, std::size_t count) noexcept {
+  float largest[4] = {};
+  for (std::size_t i = 0; i < count; i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) largest[k] = std::max(largest[k], std::abs(numbers[i + k]));
+  }
+  return std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3]));
 }
 
 // Where operands of 16 bits are multiplied, the four of a quad stand as the even ones, then the odd ones,

@@ -30,6 +30,10 @@ const DecodedTables<Kernel>& tables_of(const Kernel& kernel) {
 
 std::vector<DecodedRun> decoded_runs(const CodeSpec& spec, Role role) {
   std::vector<DecodedRun> runs;
+  if (spec.kind != CodeKind::mixed) {
+    runs.push_back({block_order(spec, role), tile_decoder(spec), 0, 0});
+    return runs;
+  }
   std::size_t codes = 0, first = 0;
   for (const CodeRun& run : spec.runs) {
     const CodeSpec code = spec.of_run(run);

@@ -1,4 +1,4 @@
-// Block kernels of mixed codes whose runs have no kernels of their own: a block's rows are decoded, run by
+// Block kernels of mixed codes, or of single runs of them, that have no kernels of their own: a block's rows are decoded, run by
 // run, and attended as f32 rows (float_blocks.hpp), in fp32 throughout. Tiles cannot serve there: with
 // fewer coordinates than the vector has, rows in the space of the input cost a matrix product each.
 #pragma once

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <vector>
 
+#include "attention/attend.hpp"
 #include "attention/block_rows.hpp"
+#include "attention/decoded_blocks.hpp"
 
 namespace veloxquant {
 namespace {
@@ -56,10 +59,62 @@ void score_runs(const KeyKernel& self, const std::byte* prepared, int rows, cons
   }
 }
 
+// Weights of 16 bits for kernels that take 8.
+struct HighBytes {
+  HighBytes(const BlockWeights& weights, int rows) {
+    for (int i = 0; i < rows * kBlockTokens; ++i)
+      bytes[i] = static_cast<std::uint8_t>(std::min(255, weights.u8[i] + (weights.low[i] >> 7)));
+    for (int r = 0; r < kKernelRows; ++r) step[r] = 256 * weights.step[r];
+  }
+  BlockWeights view() const { return {.u8 = bytes, .step = step}; }
+
+  alignas(64) std::uint8_t bytes[kKernelRows * kBlockTokens] = {};
+  float step[kKernelRows];
+};
+
+// Integer weights as floats, for runs that are decoded to floats, and sums of their own: float kernels write whole
+// vectors.
+class FloatWeights {
+ public:
+  FloatWeights(const BlockWeights& weights, WeightForm form, int rows) {
+    for (int r = 0; r < rows; ++r) {
+      for (int i = r * kBlockTokens; i < (r + 1) * kBlockTokens; ++i) {
+        const int number = form == WeightForm::u16 ? 256 * weights.u8[i] + weights.low[i] : weights.u8[i];
+        numbers_[i] = weights.step[r] * static_cast<float>(number);
+      }
+    }
+  }
+  void add(const ValueKernel& kernel, int rows, const std::uint8_t* block, const std::uint8_t* ahead,
+           float* sums, std::size_t stride) const {
+    thread_local AttendScratch scratch;
+    const auto width = kernel.stride, dims = static_cast<std::size_t>(kernel.spec.head_dim);
+    float* own = scratch.reserve(kKernelRows * width);
+    std::fill(own, own + kKernelRows * width, 0.0f);
+    static constexpr float kOnes[kKernelRows] = {1, 1, 1, 1, 1, 1, 1, 1};
+    kernel.add(kernel, {.f32 = numbers_, .step = kOnes}, rows, block, ahead, own);
+    for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+      for (std::size_t c = 0; c < dims; ++c) sums[r * stride + c] += own[r * width + c];
+    }
+  }
+
+ private:
+  alignas(64) float numbers_[kKernelRows * kBlockTokens] = {};
+};
+
 void add_runs(const ValueKernel& self, const BlockWeights& weights, int rows, const std::uint8_t* block,
               const std::uint8_t* ahead, float* sums) {
+  std::optional<HighBytes> high;
+  std::optional<FloatWeights> floats;
   for (const auto& run : runs_of(self)) {
-    run.kernel.add(run.kernel, weights, rows, block + run.codes, moved(ahead, run.codes), sums + run.first);
+    const std::uint8_t *codes = block + run.codes, *next = moved(ahead, run.codes);
+    if (run.kernel.form == WeightForm::f32) {
+      if (!floats) floats.emplace(weights, self.form, rows);
+      floats->add(run.kernel, rows, codes, next, sums + run.first, padded_row(self.spec.head_dim));
+      continue;
+    }
+    const bool narrow = self.form == WeightForm::u16 && run.kernel.form == WeightForm::u8;
+    if (narrow && !high) high.emplace(weights, rows);
+    run.kernel.add(run.kernel, narrow ? high->view() : weights, rows, codes, next, sums + run.first);
   }
 }
 
@@ -80,9 +135,11 @@ KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<KeyKernel> runs;
   std::size_t codes = 0, first = 0, prepared = 0;
   int most_rows = std::numeric_limits<int>::max();
+  bool any = false;
   for (const CodeRun& run : spec.runs) {
     KeyKernel kernel = find_key_kernel(spec.of_run(run), arithmetic);
-    if (kernel.scores == nullptr) return {};
+    any = any || kernel.scores != nullptr;
+    if (kernel.scores == nullptr) kernel = decoded_keys(spec.of_run(run));
     const std::size_t bytes = kernel.prepared_bytes;
     most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, prepared});
@@ -90,7 +147,7 @@ KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic) {
     first += static_cast<std::size_t>(run.count);
     prepared += bytes;
   }
-  if (runs.empty()) return {};
+  if (!any) return {};
   return {.prepare = prepare_runs,
           .scores = score_runs,
           .spec = spec,
@@ -103,20 +160,25 @@ ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   RunKernels<ValueKernel> runs;
   std::size_t codes = 0, first = 0;
   int most_rows = std::numeric_limits<int>::max();
+  std::optional<WeightForm> form;
   for (const CodeRun& run : spec.runs) {
     ValueKernel kernel = find_value_kernel(spec.of_run(run), arithmetic);
-    if (kernel.add == nullptr || (!runs.empty() && kernel.form != runs.front().kernel.form)) return {};
-    kernel.stride = padded_row(spec.head_dim);
+    if (kernel.add != nullptr) {
+      if (!form || kernel.form == WeightForm::u16) form = kernel.form;
+      kernel.stride = padded_row(spec.head_dim);
+    } else {
+      kernel = decoded_values(spec.of_run(run));
+      kernel.stride = padded_row(run.count);
+    }
     most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, 0});
     codes += kBlockTokens * run.code_bytes();
     first += static_cast<std::size_t>(run.count);
   }
-  if (runs.empty()) return {};
-  const WeightForm form = runs.front().kernel.form;
+  if (!form) return {};
   std::vector<std::uint16_t> order = joined_order(runs);
   return {.add = add_runs,
-          .form = form,
+          .form = *form,
           .spec = spec,
           .tables = std::make_shared<const RunKernels<ValueKernel>>(std::move(runs)),
           .order = std::move(order),

@@ -6,7 +6,7 @@
 
 namespace veloxquant {
 
-// Without functions where a run has no kernel, or (values) where runs want weights of different forms.
+// Runs that have no kernel are decoded (decoded_blocks.hpp), each by itself. Without functions where no run has one.
 KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic);
 ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic);
 

@@ -39,12 +39,15 @@ namespace {
 // Half the largest |q| + |q'| of neighbours, or the largest |q|.
 template <ProductSums Sums>
 float query_size(const float* query, std::size_t dims) {
-  float largest = 0;
-  for (std::size_t c = 0; c < dims; c += 2) {
-    const float a = std::abs(query[c]), b = std::abs(query[c + 1]);
-    largest = std::max(largest, Sums == ProductSums::of_two ? (a + b) / 2 : std::max(a, b));
+  if constexpr (Sums == ProductSums::of_four) return largest_magnitude(query, dims);
+  float largest[2] = {};
+  for (std::size_t c = 0; c < dims; c += 4) {
+    for (std::size_t k = 0; k < 2; ++k) {
+      const float pair = std::abs(query[c + 2 * k]) + std::abs(query[c + 2 * k + 1]);
+      largest[k] = std::max(largest[k], pair / 2);
+    }
   }
-  return largest;
+  return std::max(largest[0], largest[1]);
 }
 
 template <ProductSums Sums>
@@ -66,10 +69,12 @@ void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, 
     constexpr float kTop = Sums == ProductSums::of_two ? 63.5f : 127.0f;
     const float inverse = kTop / size;
     std::int32_t sum = 0;
-    for (std::size_t c = 0; c < dims; ++c) {
-      const auto byte = static_cast<std::int8_t>(std::nearbyint(query[c] * inverse));
-      to.bytes[(c / 4 * width + r) * 4 + c % 4] = byte;
-      sum += byte;
+    for (std::size_t c = 0; c < dims; c += 4) {
+      std::int8_t* quad = to.bytes + (c / 4 * width + r) * 4;
+      for (std::size_t k = 0; k < 4; ++k) {
+        quad[k] = static_cast<std::int8_t>(nearest(query[c + k] * inverse));
+        sum += quad[k];
+      }
     }
     to.step[r] = size / kTop * table->step;
     to.bias[r] = 128 * sum;
@@ -79,7 +84,7 @@ void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, 
 }  // namespace
 
 KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSums sums) {
-  if (scores == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (scores == nullptr || !has_plane_order(spec.head_dim, Role::keys)) return {};
   return {.prepare = sums == ProductSums::of_two ? prepare_scalar_rows<ProductSums::of_two>
                                                  : prepare_scalar_rows<ProductSums::of_four>,
           .scores = scores,
@@ -89,7 +94,7 @@ KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSum
 }
 
 ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add, ProductSums sums) {
-  if (add == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (add == nullptr || !has_plane_order(spec.head_dim, Role::values)) return {};
   return {.add = add,
           .form = WeightForm::u8,
           .spec = spec,

@@ -150,7 +150,7 @@ inline void add_units(const RoundedTable& table, const BlockWeights& weights, in
     const __m512 step = _mm512_set1_ps(weights.step[r] * table.step);
     for (int u = 0; u < Units; ++u) {
       float* sum = sums + static_cast<std::size_t>(r) * stride + 16 * u;
-      _mm512_store_ps(sum, _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[r][u]), step, _mm512_load_ps(sum)));
+      _mm512_storeu_ps(sum, _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[r][u]), step, _mm512_loadu_ps(sum)));
     }
   }
 }

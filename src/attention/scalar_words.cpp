@@ -45,7 +45,7 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
     // Rounding adds up to 1/2 to each magnitude.
     const float scale = std::min(32767.0f / largest, (kQuerySum - static_cast<float>(dims)) / sum);
     for (std::size_t c = 0; c < dims; ++c)
-      words[query_word_place(c, r, width)] = static_cast<std::int16_t>(std::nearbyint(query[c] * scale));
+      words[query_word_place(c, r, width)] = static_cast<std::int16_t>(nearest(query[c] * scale));
     head.step[r] = table.step / scale;
   }
 }
@@ -53,7 +53,7 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
 }  // namespace
 
 KeyKernel scalar_word_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
-  if (scores == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (scores == nullptr || !has_plane_order(spec.head_dim, Role::keys)) return {};
   const std::size_t words = static_cast<std::size_t>(spec.head_dim * kKernelRows);
   return {.prepare = prepare_words,
           .scores = scores,
@@ -63,7 +63,7 @@ KeyKernel scalar_word_keys(const CodeSpec& spec, KeyKernel::Scores scores) {
 }
 
 ValueKernel scalar_word_values(const CodeSpec& spec, ValueKernel::Add add) {
-  if (add == nullptr || !has_plane_order(spec.head_dim)) return {};
+  if (add == nullptr || !has_plane_order(spec.head_dim, Role::values)) return {};
   return {.add = add, .form = WeightForm::u16, .spec = spec, .tables = round_words(spec)};
 }
 

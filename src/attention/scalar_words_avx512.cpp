@@ -177,7 +177,7 @@ VELOXQUANT_INLINE void add_units(const WordTable& table, const WeightWords& word
     const __m512 step = _mm512_set1_ps(8 * weights.step[r] * table.step);
     for (int u = 0; u < Units; ++u) {
       float* to = sums + static_cast<std::size_t>(r) * stride + 16 * u;
-      _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[u][r]), step, _mm512_load_ps(to)));
+      _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[u][r]), step, _mm512_loadu_ps(to)));
     }
   }
 }

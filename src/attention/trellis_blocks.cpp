@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "attention/block_rows.hpp"
 #include "pack/word_order.hpp"
@@ -21,16 +22,20 @@ std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
   const int per_step = 4 * key_step_quads(bits);
   for (int begin = 0; begin < head_dim; begin += per_step) {
     for (int quad = 0; quad < per_step / 4; ++quad) {
-      for (int k = 0; k < 4; ++k)
-        dims.push_back(static_cast<std::uint16_t>(begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad)));
+      for (int k = 0; k < 4; ++k) {
+        const int dim = begin + (bits == 3 ? 4 * quad + k : 8 / bits * k + quad);
+        dims.push_back(static_cast<std::uint16_t>(std::min(dim, head_dim)));
+      }
     }
   }
   return dims;
 }
 
-// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them.
+// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them; empty for quads, whose
+// order is their own.
 std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
   std::vector<std::uint16_t> dims;
+  if (!has_whole_words(head_dim, bits, Role::values)) return dims;
   const int lines = head_dim * bits / 128, per_step = 16 * value_step_lines(bits) / bits;
   for (int line = 0; line < lines; line += value_step_lines(bits)) {
     for (int pair = 0; pair < value_step_pairs(bits); ++pair) {
@@ -84,27 +89,26 @@ TrellisBytes round_trellis_table(const CodeSpec& spec) {
 
 namespace {
 
-float largest_magnitude(const float* query, std::size_t dims) {
-  float largest = 0;
-  for (std::size_t c = 0; c < dims; ++c) largest = std::max(largest, std::abs(query[c]));
-  return largest;
-}
-
-// Rounds the rows to integers up to `top` and calls put(dimension in the kernel's order, row, integer).
+// Rounds the rows to integers up to `top` and calls put(quad in the kernel's order, row, its four integers).
 template <class Put>
 void round_rows(const KeyKernel& self, const float* queries, int rows, float top, TrellisQueryHead& head,
                 const Put& put) {
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
   const auto dims = static_cast<std::size_t>(self.spec.head_dim);
+  std::vector<float> query(dims + 1);  // and a zero, which the dimensions that do not exist have
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-    const float* query = queries + r * dims;
-    const float largest = largest_magnitude(query, dims), inverse = top / largest;
+    const float largest = largest_magnitude(queries + r * dims, dims), inverse = top / largest;
     if (!(largest > 1e-30f)) continue;
+    for (std::size_t c = 0; c < dims; ++c) query[c] = queries[r * dims + c] * inverse;
     std::int32_t sum = 0;
-    for (std::size_t i = 0; i < dims; ++i) {
-      const int whole = static_cast<int>(std::nearbyint(query[table.dims[i]] * inverse));
-      put(i, r, whole);
-      sum += whole;
+    const std::uint16_t* dim = table.dims.data();
+    for (std::size_t quad = 0; quad < table.dims.size() / 4; ++quad, dim += 4) {
+      std::int32_t whole[4];
+      for (std::size_t k = 0; k < 4; ++k) {
+        whole[k] = nearest(query[dim[k]]);
+        sum += whole[k];
+      }
+      put(quad, r, whole);
     }
     head.step[r] = largest / top * table.step;
     head.bias[r] = 127.5f * static_cast<float>(sum);
@@ -112,20 +116,29 @@ void round_rows(const KeyKernel& self, const float* queries, int rows, float top
 }
 
 void prepare_bytes(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim),
+  const auto dims = static_cast<const TrellisBytes*>(self.tables.get())->dims.size(),
              width = static_cast<std::size_t>(kernel_row_width(rows));
   const bool wide = trellis_is_wide(self.spec.bits);
   auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
   auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
   std::int8_t* low = high + dims * width;
   std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * (wide ? 2 : 1));
-  round_rows(self, queries, rows, wide ? 127.0f * 256.0f : 127.0f, head,
-             [&](std::size_t i, std::size_t r, int whole) {
-               const std::size_t at = (i / 4 * width + r) * 4 + i % 4;
-               const int upper = wide ? (whole + 128) >> 8 : whole;
-               high[at] = static_cast<std::int8_t>(upper);
-               if (wide) low[at] = static_cast<std::int8_t>(whole - 256 * upper);
-             });
+  if (wide) {
+    round_rows(self, queries, rows, 127.0f * 256.0f, head,
+               [&](std::size_t quad, std::size_t r, const std::int32_t* whole) {
+                 for (std::size_t k = 0; k < 4; ++k) {
+                   const std::int32_t upper = (whole[k] + 128) >> 8;
+                   high[4 * (quad * width + r) + k] = static_cast<std::int8_t>(upper);
+                   low[4 * (quad * width + r) + k] = static_cast<std::int8_t>(whole[k] - 256 * upper);
+                 }
+               });
+  } else {
+    round_rows(self, queries, rows, 127.0f, head,
+               [&](std::size_t quad, std::size_t r, const std::int32_t* whole) {
+                 for (std::size_t k = 0; k < 4; ++k)
+                   high[4 * (quad * width + r) + k] = static_cast<std::int8_t>(whole[k]);
+               });
+  }
 }
 
 void prepare_words(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
@@ -135,8 +148,9 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
   auto* words = reinterpret_cast<std::int16_t*>(prepared + sizeof(TrellisQueryHead));
   std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * sizeof(std::int16_t));
   round_rows(self, queries, rows, static_cast<float>(kWordTop), head,
-             [&](std::size_t i, std::size_t r, int whole) {
-               words[query_word_place(i, r, width)] = static_cast<std::int16_t>(whole);
+             [&](std::size_t quad, std::size_t r, const std::int32_t* whole) {
+               for (std::size_t k = 0; k < 4; ++k)
+                 words[query_word_place(4 * quad + k, r, width)] = static_cast<std::int16_t>(whole[k]);
              });
 }
 
@@ -151,13 +165,14 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOp
   if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
     return {};
   const bool words = operands == TrellisOperands::words;
-  const std::size_t numbers = static_cast<std::size_t>(spec.head_dim * kKernelRows),
+  std::vector<std::uint16_t> dims = key_dims(spec.bits, spec.head_dim);
+  const std::size_t numbers = dims.size() * kKernelRows,
                     bytes = numbers * (words || trellis_is_wide(spec.bits) ? 2 : 1);
   return {.prepare = words ? prepare_words : prepare_bytes,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = (sizeof(TrellisQueryHead) + bytes + 63) / 64 * 64,
-          .tables = tables_of(spec, key_dims(spec.bits, spec.head_dim)),
+          .tables = tables_of(spec, std::move(dims)),
           .most_rows = most_rows(operands)};
 }
 

@@ -17,7 +17,8 @@ namespace veloxquant {
 struct alignas(64) TrellisBytes {
   std::uint8_t bytes[128];  // of the windows 0..127
   float step;
-  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries.
+  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries (head_dim where
+  // the last step of a string has no more).
   std::vector<std::uint16_t> dims;
 };
 
@@ -66,10 +67,11 @@ constexpr PairPlace pair_place(int bits, int pair) {
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands);
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, TrellisOperands operands);
 
-// The inner loops of a level, null where it has none.
-KeyKernel::Scores trellis_scores_avx512(int bits) noexcept;
-ValueKernel::Add trellis_add_avx512(int bits) noexcept;
-KeyKernel::Scores trellis_scores_avx2(int bits) noexcept;
-ValueKernel::Add trellis_add_avx2(int bits) noexcept;
+// The inner loops of a level for such a code, null where it has none: AVX2 has them for whole words.
+KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;
+ValueKernel::Add trellis_add_avx512(const CodeSpec& spec) noexcept;
+ValueKernel::Add trellis_add_quads_avx512(int bits) noexcept;  // of trellis_add_avx512()
+KeyKernel::Scores trellis_scores_avx2(const CodeSpec& spec) noexcept;
+ValueKernel::Add trellis_add_avx2(const CodeSpec& spec) noexcept;
 
 }  // namespace veloxquant

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "attention/block_rows.hpp"
+#include "pack/word_order.hpp"
 
 #define VELOXQUANT_INLINE inline __attribute__((always_inline))
 
@@ -289,20 +290,20 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 }  // namespace
 
-KeyKernel::Scores trellis_scores_avx2(int bits) noexcept {
+KeyKernel::Scores trellis_scores_avx2(const CodeSpec& spec) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
-  return by_bits[bits - 1];
+  return has_whole_words(spec.head_dim, spec.bits, Role::keys) ? by_bits[spec.bits - 1] : nullptr;
 }
 
-ValueKernel::Add trellis_add_avx2(int bits) noexcept {
+ValueKernel::Add trellis_add_avx2(const CodeSpec& spec) noexcept {
   constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
-  return by_bits[bits - 1];
+  return has_whole_words(spec.head_dim, spec.bits, Role::values) ? by_bits[spec.bits - 1] : nullptr;
 }
 
 }  // namespace veloxquant
 #else
 namespace veloxquant {
-KeyKernel::Scores trellis_scores_avx2(int) noexcept { return nullptr; }
-ValueKernel::Add trellis_add_avx2(int) noexcept { return nullptr; }
+KeyKernel::Scores trellis_scores_avx2(const CodeSpec&) noexcept { return nullptr; }
+ValueKernel::Add trellis_add_avx2(const CodeSpec&) noexcept { return nullptr; }
 }  // namespace veloxquant
 #endif

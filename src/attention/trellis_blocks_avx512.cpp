@@ -13,42 +13,11 @@
 #include <immintrin.h>
 
 #include "attention/block_rows.hpp"
-
-#define VELOXQUANT_INLINE inline __attribute__((always_inline))
+#include "attention/trellis_avx512.hpp"
+#include "pack/word_order.hpp"
 
 namespace veloxquant {
 namespace {
-
-VELOXQUANT_INLINE __m512i load(const std::uint8_t* line) { return _mm512_load_si512(line); }
-
-VELOXQUANT_INLINE __m512i broadcast4(const void* bytes) {
-  std::int32_t four;
-  __builtin_memcpy(&four, bytes, 4);
-  return _mm512_set1_epi32(four);
-}
-
-VELOXQUANT_INLINE void prefetch(const std::uint8_t* line) {
-  _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-}
-
-// Windows to bytes of the table, unsigned or (with the top bits flipped) signed.
-class LookUp {
- public:
-  VELOXQUANT_INLINE LookUp(const TrellisBytes& table, std::uint8_t flip)
-      : lower_(_mm512_xor_si512(load(table.bytes), _mm512_set1_epi8(static_cast<char>(flip)))),
-        upper_(_mm512_xor_si512(load(table.bytes + 64), _mm512_set1_epi8(static_cast<char>(flip)))),
-        spread_(_mm512_set1_epi8(static_cast<char>(0x80))) {}
-
-  VELOXQUANT_INLINE __m512i operator()(__m512i windows) const {
-    // Every bit of a byte becomes its top bit.
-    const __m512i negative = _mm512_gf2p8affine_epi64_epi8(windows, spread_, 0);
-    const __m512i at = _mm512_xor_si512(windows, negative);
-    return _mm512_xor_si512(_mm512_permutex2var_epi8(lower_, at, upper_), negative);
-  }
-
- private:
-  __m512i lower_, upper_, spread_;
-};
 
 // ---- keys ----
 
@@ -63,7 +32,8 @@ constexpr std::uint64_t key_places(int first_bit) {
 
 // Quad Q of a step that begins at `word`; `next` is the word behind the step.
 template <int Bits, int Q>
-VELOXQUANT_INLINE __m512i key_windows(const std::uint8_t* word, const std::uint8_t* next) {
+inline __attribute__((always_inline)) __m512i key_windows(const std::uint8_t* word,
+                                                          const std::uint8_t* next) {
   if constexpr (Bits == 3) {
     constexpr int kPart = Q / 2;  // 24 bits each
     __m512i part = load(word);
@@ -79,31 +49,72 @@ VELOXQUANT_INLINE __m512i key_windows(const std::uint8_t* word, const std::uint8
   }
 }
 
+// The words of a string that make no whole step: those that are whole, and the bytes behind them, followed by the
+// string's begin as windows at its end want it. Rows of words as in a block; what lies beyond is never counted, since
+// queries have zeros there.
+template <int Bits, int Groups>
+class RestOfString {
+ public:
+  static constexpr std::size_t kWords = static_cast<std::size_t>(key_step_words(Bits));
+
+  RestOfString(const std::uint8_t* block, std::size_t code_bytes, int first) {
+    const std::size_t whole = code_bytes / 4, left = code_bytes % 4, begin = whole / kWords * kWords;
+    exists_ = left > 0 || begin < whole;
+    for (std::size_t g = 0; exists_ && g < Groups; ++g) {
+      const std::size_t group = static_cast<std::size_t>(first) + g;
+      std::size_t word = begin;
+      for (; word < whole; ++word) put(word - begin, g, load(block + kKeyWord * word + 64 * group));
+      if (left == 0) continue;
+      const std::uint8_t* bytes = block + kKeyWord * whole;
+      __m512i rest = _mm512_setzero_si512();
+      if (left >= 2)
+        rest =
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + 32 * group)));
+      if (left % 2 == 1) {
+        const __m512i last = _mm512_cvtepu8_epi32(_mm_loadu_si128(
+            reinterpret_cast<const __m128i*>(bytes + kBlockTokens * (left - 1) + 16 * group)));
+        rest = _mm512_or_si512(rest, left == 3 ? _mm512_slli_epi32(last, 16) : last);
+      }
+      // A string shorter than a word goes round more than once.
+      const __m512i start =
+          whole > 0 ? load(block + 64 * group) : _mm512_or_si512(rest, shifted_left(rest, left));
+      rest = _mm512_or_si512(rest, shifted_left(start, left));
+      put(word - begin, g, rest);
+    }
+  }
+  bool exists() const { return exists_; }
+  const std::uint8_t* words() const { return words_; }
+
+ private:
+  static __m512i shifted_left(__m512i x, std::size_t bytes) {
+    return _mm512_sllv_epi32(x, _mm512_set1_epi32(static_cast<int>(8 * bytes)));
+  }
+  void put(std::size_t word, std::size_t g, __m512i x) {
+    _mm512_store_si512(words_ + kKeyWord * word + 64 * g, x);
+  }
+
+  bool exists_;
+  alignas(64) std::uint8_t words_[kWords * kKeyWord];
+};
+
 template <int Bits, int Rows, int Groups>
-VELOXQUANT_INLINE void score_groups(const KeyKernel& self, const std::byte* prepared, int rows,
-                                    const std::uint8_t* block, const std::uint8_t* ahead, int first,
-                                    float* scores) {
+inline __attribute__((always_inline)) void score_groups(const KeyKernel& self, const std::byte* prepared,
+                                                        int rows, const std::uint8_t* block,
+                                                        const std::uint8_t* ahead, int first, float* scores) {
   constexpr bool kWide = trellis_is_wide(Bits);
   constexpr int kQuads = key_step_quads(Bits);
   constexpr std::size_t kStep = kKeyWord * static_cast<std::size_t>(key_step_words(Bits));
-  const LookUp look_up(*static_cast<const TrellisBytes*>(self.tables.get()), 0);
+  const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
+  const LookUp look_up(table, 0);
   const auto& head = *reinterpret_cast<const TrellisQueryHead*>(prepared);
   const std::byte* bytes = prepared + sizeof(TrellisQueryHead);
-  const std::size_t low = static_cast<std::size_t>(self.spec.head_dim * Rows);
+  const std::size_t low = table.dims.size() * Rows;
   __m512i sums[Rows][Groups], low_sums[Rows][Groups];
   for (int r = 0; r < Rows; ++r) {
     for (int g = 0; g < Groups; ++g) sums[r][g] = low_sums[r][g] = _mm512_setzero_si512();
   }
-  const std::uint8_t* const begin = block + 64 * first;
-  const std::uint8_t* const end = begin + kBlockTokens * self.spec.code_bytes();
-  for (const std::uint8_t* word = begin; word != end; word += kStep) {
-    const std::uint8_t* const next = word + kStep == end ? begin : word + kStep;
-    if (ahead != nullptr) {
-      for (std::size_t i = 0; i < kStep; i += kKeyWord) {
-        for (int g = 0; g < Groups; ++g)
-          prefetch(ahead + (word - block) + i + 64 * static_cast<std::size_t>(g));
-      }
-    }
+  // The windows of a step that begins at `word`; `next` is the word behind it.
+  const auto step = [&](const std::uint8_t* word, const std::uint8_t* next) __attribute__((always_inline)) {
     const auto quad = [&]<int Q>() __attribute__((always_inline)) {
       if constexpr (Q < kQuads) {
         __m512i query[Rows], query_low[Rows];
@@ -129,14 +140,28 @@ VELOXQUANT_INLINE void score_groups(const KeyKernel& self, const std::byte* prep
     quad.template operator()<5>();
     quad.template operator()<6>();
     quad.template operator()<7>();
+  };
+  const RestOfString<Bits, Groups> rest(block, self.spec.code_bytes(), first);
+  const std::uint8_t* const begin = block + 64 * first;
+  const std::uint8_t* const end = begin + self.spec.code_bytes() * kBlockTokens / kStep * kStep;
+  const std::uint8_t* const behind = rest.exists() ? rest.words() : begin;
+  for (const std::uint8_t* word = begin; word != end; word += kStep) {
+    if (ahead != nullptr) {
+      for (std::size_t i = 0; i < kStep; i += kKeyWord) {
+        for (int g = 0; g < Groups; ++g)
+          prefetch(ahead + (word - block) + i + 64 * static_cast<std::size_t>(g), 64);
+      }
+    }
+    step(word, word + kStep == end ? behind : word + kStep);
   }
+  if (rest.exists()) step(rest.words(), rest.words());
   for (int r = 0; r < rows; ++r) {
-    const __m512 step = _mm512_set1_ps(head.step[r]), bias = _mm512_set1_ps(-head.bias[r] * head.step[r]);
+    const __m512 scale = _mm512_set1_ps(head.step[r]), bias = _mm512_set1_ps(-head.bias[r] * head.step[r]);
     for (int g = 0; g < Groups; ++g) {
       __m512 sum = _mm512_cvtepi32_ps(sums[r][g]);
       if constexpr (kWide)
         sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(256), _mm512_cvtepi32_ps(low_sums[r][g]));
-      _mm512_store_ps(scores + r * kBlockTokens + 16 * (first + g), _mm512_fmadd_ps(sum, step, bias));
+      _mm512_store_ps(scores + r * kBlockTokens + 16 * (first + g), _mm512_fmadd_ps(sum, scale, bias));
     }
   }
 }
@@ -172,14 +197,14 @@ constexpr std::uint64_t value_places(int bits, int offset) {
 }
 
 // Line `line` of a token quad's string, whose lines behind the last are the first ones, one half further on.
-VELOXQUANT_INLINE __m512i value_line(const std::uint8_t* quad, int line, int lines) {
+inline __attribute__((always_inline)) __m512i value_line(const std::uint8_t* quad, int line, int lines) {
   if (line < lines) return load(quad + kValueLine * static_cast<std::size_t>(line));
   const __m512i first = load(quad);
   return _mm512_alignr_epi64(first, first, 1);
 }
 
 template <int Bits, int Pair>
-VELOXQUANT_INLINE __m512i value_windows(const std::uint8_t* quad, int line, int lines) {
+inline __attribute__((always_inline)) __m512i value_windows(const std::uint8_t* quad, int line, int lines) {
   constexpr PairPlace kPlace = pair_place(Bits, Pair);
   __m512i halves = value_line(quad, line + kPlace.line, lines);
   if constexpr (kPlace.shift > 0)
@@ -188,28 +213,11 @@ VELOXQUANT_INLINE __m512i value_windows(const std::uint8_t* quad, int line, int 
   return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kPlaces), halves);
 }
 
-// What half a step of the table, by which every signed byte is too low, adds up to.
-struct HalfSums {
-  float rows[kKernelRows];
-};
-
-HalfSums half_sums(const BlockWeights& weights, int rows, bool wide) {
-  HalfSums sums;
-  for (int r = 0; r < rows; ++r) {
-    const auto sum = [r](const std::uint8_t* bytes) {
-      return static_cast<float>(
-          _mm512_reduce_add_epi64(_mm512_sad_epu8(load(bytes + r * kBlockTokens), _mm512_setzero_si512())));
-    };
-    sums.rows[r] = 0.5f * (wide ? 256.0f * sum(weights.u8) + sum(weights.low) : sum(weights.u8));
-  }
-  return sums;
-}
-
 // Pairs [First, First + Pairs) of the step at `line`.
 template <int Bits, int Rows, int First, int Pairs>
-VELOXQUANT_INLINE void add_pairs(const LookUp& look_up, const BlockWeights& weights,
-                                 const std::uint8_t* block, const std::uint8_t* ahead, int line, int lines,
-                                 __m512 (&totals)[Rows][Pairs]) {
+inline __attribute__((always_inline)) void add_pairs(const LookUp& look_up, const BlockWeights& weights,
+                                                     const std::uint8_t* block, const std::uint8_t* ahead,
+                                                     int line, int lines, __m512 (&totals)[Rows][Pairs]) {
   constexpr bool kWide = trellis_is_wide(Bits);
   __m512i sums[Rows][Pairs], low_sums[Rows][Pairs];
   for (int r = 0; r < Rows; ++r) {
@@ -219,7 +227,7 @@ VELOXQUANT_INLINE void add_pairs(const LookUp& look_up, const BlockWeights& weig
     const std::uint8_t* quad = block + 64 * q;
     if (First == 0 && ahead != nullptr) {
       for (int i = 0; i < value_step_lines(Bits); ++i)
-        prefetch(ahead + 64 * q + kValueLine * static_cast<std::size_t>(line + i));
+        prefetch(ahead + 64 * q + kValueLine * static_cast<std::size_t>(line + i), 64);
     }
     __m512i weight[Rows], weight_low[Rows];
     for (std::size_t r = 0; r < Rows; ++r) {
@@ -270,7 +278,8 @@ void add_rows(const ValueKernel& self, const BlockWeights& weights, int rows, co
           const __m512 half = _mm512_set1_ps(halves.rows[r]);
           for (int p = 0; p < kPairs; ++p) {
             float* to = sums + static_cast<std::size_t>(r) * stride + 16 * p;
-            _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_add_ps(totals[r][p], half), step, _mm512_load_ps(to)));
+            _mm512_storeu_ps(to,
+                             _mm512_fmadd_ps(_mm512_add_ps(totals[r][p], half), step, _mm512_loadu_ps(to)));
           }
         }
         sums += 16 * kPairs;
@@ -291,20 +300,21 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 }  // namespace
 
-KeyKernel::Scores trellis_scores_avx512(int bits) noexcept {
+KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
-  return by_bits[bits - 1];
+  return by_bits[spec.bits - 1];
 }
 
-ValueKernel::Add trellis_add_avx512(int bits) noexcept {
+ValueKernel::Add trellis_add_avx512(const CodeSpec& spec) noexcept {
   constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
-  return by_bits[bits - 1];
+  if (!has_whole_words(spec.head_dim, spec.bits, Role::values)) return trellis_add_quads_avx512(spec.bits);
+  return by_bits[spec.bits - 1];
 }
 
 }  // namespace veloxquant
 #else
 namespace veloxquant {
-KeyKernel::Scores trellis_scores_avx512(int) noexcept { return nullptr; }
-ValueKernel::Add trellis_add_avx512(int) noexcept { return nullptr; }
+KeyKernel::Scores trellis_scores_avx512(const CodeSpec&) noexcept { return nullptr; }
+ValueKernel::Add trellis_add_avx512(const CodeSpec&) noexcept { return nullptr; }
 }  // namespace veloxquant
 #endif

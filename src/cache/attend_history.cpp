@@ -193,7 +193,7 @@ class Attention {
     const KeyKernel& key_kernel = keys_.key_kernel(tile.head);
     const ValueKernel& value_kernel = values_.value_kernel(tile.head);
     if (coded && key_kernel.scores != nullptr && value_kernel.add != nullptr &&
-        tile.rows <= std::min(key_kernel.most_rows, value_kernel.most_rows)) {
+        tile.rows <= most_rows(tile.head)) {
       const std::int64_t blocks_end = std::min(range.end, blocks_end_of(tile));
       if (range.begin < blocks_end) {
         attend_packed(tile, {range.begin, blocks_end}, query, sum);
@@ -202,6 +202,13 @@ class Attention {
       }
     }
     attend_tiles(tile, range, coded, first, query, sum);
+  }
+
+  // With more rows a block had better be decoded once for all of them. To turn and project queries for every frame
+  // costs as much for a row as a token's decoding.
+  int most_rows(int head) const {
+    const int kernels = std::min(keys_.key_kernel(head).most_rows, values_.value_kernel(head).most_rows);
+    return keys_.basis(head) != nullptr ? std::min(kernels, kRowsBeforeTiles) : kernels;
   }
 
   // The history index behind the last token of a row's packed blocks.

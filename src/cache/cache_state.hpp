@@ -56,6 +56,8 @@ struct CacheState {
   DType key_dtype = DType::f32, value_dtype = DType::f32;  // of the first append
   bool has_dtype = false;
   HeldVector<CacheRow> rows{};
+  std::uint64_t rewrites =
+      0;  // how often tokens that were there may have given way to others: trim(), load()
 
   const KVCacheOptions& options() const noexcept { return config->options(); }
   CacheRow empty_row() const {

@@ -255,6 +255,7 @@ void load_cache(CacheState& cache, const std::filesystem::path& file) {
   reader.check_nothing_left();
   reader.read_dtypes(cache);
   cache.rows.swap(rows);
+  ++cache.rewrites;
 }
 
 }  // namespace veloxquant

@@ -179,6 +179,7 @@ void PackedKVCache::trim(std::int64_t count) {
                                             state_->rows[b].size));
     }
   }
+  ++state_->rewrites;
   for (CacheRow& row : state_->rows) {
     row.size -= count;
     row.recent_begin = std::max(state_->options().sinks, std::min(row.recent_begin, row.size));

@@ -17,6 +17,7 @@
 #include <veloxquant/core/config.hpp>
 
 #include "calibration/allocation.hpp"
+#include "calibration/model_groups.hpp"
 
 namespace veloxquant {
 
@@ -32,6 +33,8 @@ struct SpectralSettings {
   RunCode code = RunCode::trellis;
   bool gain = true;
   double target_bits = 2;
+
+  ModelGroups groups() const { return {model, layers, kv_heads, head_dim}; }
 };
 
 void write_settings(const SpectralSettings& settings, ArtifactStore& store);

@@ -45,6 +45,8 @@ std::unique_ptr<RowCode> make_affine_code(int bits, int group, int head_dim);  /
 std::unique_ptr<RowCode> make_scalar_code(int bits, int head_dim,
                                           ScaleMode scale);  // Lloyd-Max for the sphere
 std::unique_ptr<RowCode> make_trellis_code(int bits, int head_dim, ScaleMode scale);
+// Points of a uniform grid, 1 to 8 bits; throws ConfigError for the scale one.
+std::unique_ptr<RowCode> make_rabitq_code(int bits, int head_dim, ScaleMode scale);
 
 // Consecutive coordinates that get codes of one width.
 struct RunPlan {

@@ -19,10 +19,14 @@
 namespace veloxquant {
 namespace {
 
-// The level's bit among Highway's targets; lower bits are better.
+// The targets in use; kept, since Highway asks the CPU each time and virtual machines answer that slowly (15 us here).
+std::atomic<std::int64_t> in_use{0};
+
+// The level's bit among Highway's targets; lower bits are better. 0: all that the CPU serves.
 void use_targets(std::int64_t targets) {
   hwy::SetSupportedTargetsForTest(targets);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  in_use.store(hwy::SupportedTargets() & HWY_TARGETS, std::memory_order_release);
 }
 
 std::int64_t supported() {
@@ -49,7 +53,7 @@ void obey_cpu_environment() {
   if (obeyed.load(std::memory_order_acquire)) return;
   static std::once_flag once;
   std::call_once(once, [] {
-    supported();
+    in_use.store(supported(), std::memory_order_release);
     if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0')
       pin(name, "VELOXQUANT_CPU");
   });
@@ -58,7 +62,7 @@ void obey_cpu_environment() {
 
 std::string cpu_level() {
   obey_cpu_environment();
-  const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
+  const std::int64_t targets = in_use.load(std::memory_order_acquire);
   return hwy::TargetName(targets & -targets);
 }
 

@@ -6,8 +6,8 @@
 #include <utility>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/benchmark.hpp>
+#include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
-#include <veloxquant/eval/precompute.hpp>
 
 #include "eval/attention_probe.hpp"
 #include "eval/method_run.hpp"
@@ -265,7 +265,7 @@ class Benchmark {
     for (MethodResult& result : outcome.results) {
       result.arithmetic = to_string(decoder_.arithmetic());
       if (request_.artifacts)
-        result.forecast_kl = spectral_forecast(*request_.artifacts, result.method.keys, result.method.values);
+        result.forecast_kl = forecast_kl(*request_.artifacts, result.method.keys, result.method.values);
       if (result.perplexity > kBroken * reference.perplexity.value()) {
         outcome.warnings.push_back(fmt::format("{} breaks this model: perplexity {:.4g}, unquantized {:.4g}",
                                                result.method.name(), *result.perplexity,

@@ -104,6 +104,12 @@ MethodResult MethodRun::result() const {
   for (const LayerMethods& layer : layers_) distinct.insert({layer.keys.get(), layer.values.get()});
   for (const VectorQuantizer* quantizer : distinct) result.method_bytes += quantizer->method_bytes();
 
+  for (const std::int64_t tokens : {512, 2048, 8192, 32768, 131072}) {
+    std::uint64_t bytes = 0;
+    for (const LayerMethods& layer : layers_) bytes += PackedKVCache::nbytes_of(*config_, layer, tokens);
+    result.memory_by_context.emplace_back(tokens, bytes);
+  }
+
   result.attention = attention_path(layers_.front(), config_->options().kv_heads);
 
   if (predictions_ > 0) {

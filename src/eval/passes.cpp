@@ -29,6 +29,18 @@ double decode(Decoder& decoder, std::span<const std::uint32_t> ids, const Caches
   return watch.seconds();
 }
 
+Caches exact_caches(const Decoder& decoder, int layers) {
+  KVCacheOptions options = cache_options(decoder.config());
+  options.layers = layers;
+  options.keys = options.values = MethodSpec::parse("fp32");
+  return make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder.pool());
+}
+
+void observe_window(Decoder& decoder, std::span<const std::uint32_t> ids, const LayerObserver& observer) {
+  decoder.forward_hidden(ids, exact_caches(decoder, decoder.config().layers),
+                         {.first_row = kNoRows, .observer = observer});
+}
+
 std::size_t logit_rows(std::int64_t vocab) {
   constexpr std::int64_t kFloats = 16 << 20;
   return static_cast<std::size_t>(std::clamp<std::int64_t>(kFloats / vocab, 32, 256));

@@ -35,6 +35,11 @@ double prefill(Decoder& decoder, std::span<const std::uint32_t> ids, const Cache
 // seconds.
 double decode(Decoder& decoder, std::span<const std::uint32_t> ids, const Caches& caches);
 
+// Caches of the unquantized model: f32, for `layers` of its layers.
+Caches exact_caches(const Decoder& decoder, int layers);
+// Runs the unquantized model over a window in one piece, for what `observer` sees.
+void observe_window(Decoder& decoder, std::span<const std::uint32_t> ids, const LayerObserver& observer);
+
 // Rows of logits computed at once: as many as stay within some tens of megabytes.
 std::size_t logit_rows(std::int64_t vocab);
 

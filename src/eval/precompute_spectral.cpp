@@ -2,8 +2,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <memory>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/precompute.hpp>
@@ -12,7 +10,9 @@
 #include "calibration/spectral_fit.hpp"
 #include "eval/checkpoint.hpp"
 #include "eval/model_statistics.hpp"
+#include "eval/passes.hpp"
 #include "eval/sensitivity.hpp"
+#include "quantizers/spectral_head.hpp"
 
 namespace veloxquant {
 namespace {
@@ -21,7 +21,6 @@ constexpr double kProbeBits = 2;
 // In checkpoints: windows whose statistics are in, i64 [1]; what the probes gave so far, f64 [n].
 constexpr const char* kWindows = "windows";
 constexpr const char* kDivergences = "divergences";
-constexpr std::array kCurve = {1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 3.75, 4.0};
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -101,6 +100,14 @@ Source source_of(const ActivationFile& file, const std::shared_ptr<ThreadPool>& 
       add_layer(file, model, window, layer, statistics);
   };
   return source;
+}
+
+RowRecoder recoder(const std::shared_ptr<const SpectralHead>& head) {
+  return [head](float* rows, const TokenPlace* places, std::size_t count) {
+    std::vector<std::uint8_t> codes(count * head->spec().code_bytes()), gains(count);
+    head->encode(rows, places, count, codes.data(), gains.data());
+    head->decode(codes.data(), gains.data(), places, count, rows);
+  };
 }
 
 class SpectralPrecompute {
@@ -225,8 +232,8 @@ class SpectralPrecompute {
       const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(),
                                 fit.lambda.data()};
       probes.push_back({layer_of(g), role_of(g), static_cast<int>(g % as_size(settings_.kv_heads)),
-                        std::make_shared<const SpectralHead>(basis, own.runs[0], options_.gain,
-                                                             keys ? turn_ : nullptr, turns())});
+                        recoder(std::make_shared<const SpectralHead>(basis, own.runs[0], options_.gain,
+                                                                     keys ? turn_ : nullptr, turns()))});
       predicted.push_back(own.predicted_kl);
     }
     const std::size_t windows = std::min(options_.sensitivity_windows, source_.windows);
@@ -251,12 +258,9 @@ class SpectralPrecompute {
     const std::vector<double> measured =
         measure_probes(*source_.decoder, std::span(request_.windows).first(windows), probes, frame,
                        request_.sinks, std::move(known), progress);
-    for (std::size_t g = 0; g < weights_.size(); ++g) {
-      double sum = 0;
-      for (std::size_t i = g; i < measured.size(); i += weights_.size()) sum += measured[i];
-      const double mean = sum / static_cast<double>(windows);
-      weights_[g] = predicted[g] > 0 ? static_cast<float>(mean / predicted[g]) : 0.0f;
-    }
+    const std::vector<double> means = window_means(measured, weights_.size());
+    for (std::size_t g = 0; g < weights_.size(); ++g)
+      weights_[g] = predicted[g] > 0 ? static_cast<float>(means[g] / predicted[g]) : 0.0f;
   }
 
   ArtifactStore store() const {
@@ -377,33 +381,6 @@ ArtifactStore precompute_spectral(const ActivationFile& activations, const Calib
   }
   return SpectralPrecompute(source_of(activations, pool ? pool : default_thread_pool()), request, options)
       .run();
-}
-
-double spectral_forecast(const ArtifactStore& artifacts, double target_bits) {
-  const SpectralSettings settings = read_settings(artifacts);
-  return allocate_bits(allocation_groups(artifacts, settings),
-                       {.target_bits = target_bits, .code = settings.code, .gain = settings.gain})
-      .predicted_kl;
-}
-
-std::optional<double> spectral_forecast(const ArtifactStore& artifacts, const MethodSpec& keys,
-                                        const MethodSpec& values) {
-  const auto weights = artifacts.facts().find("sensitivity");
-  if (keys.method != kSpectralMethod || values.method != kSpectralMethod ||
-      keys.options.extra != values.options.extra || weights == artifacts.facts().end() ||
-      weights->second != to_string(Sensitivity::measured)) {
-    return std::nullopt;
-  }
-  const auto budget = keys.options.extra.find(kBudgetOption);
-  return spectral_forecast(artifacts, budget == keys.options.extra.end()
-                                          ? read_settings(artifacts).target_bits
-                                          : std::stod(budget->second));
-}
-
-std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts) {
-  std::vector<std::pair<double, double>> curve;
-  for (const double bits : kCurve) curve.emplace_back(bits, spectral_forecast(artifacts, bits));
-  return curve;
 }
 
 }  // namespace veloxquant

@@ -24,18 +24,8 @@ void code_head(const Probe& probe, const Tensor& x, std::int64_t frame, std::int
       const std::int64_t at = begin + static_cast<std::int64_t>(i) - sinks;
       places[i] = {.position = at + sinks, .frame_start = sinks + (frame > 0 ? at / frame * frame : 0)};
     }
-    std::vector<std::uint8_t> codes(count * probe.coder->spec().code_bytes()), gains(count);
-    float* at = rows + begin * dim;
-    probe.coder->encode(at, places.data(), count, codes.data(), gains.data());
-    probe.coder->decode(codes.data(), gains.data(), places.data(), count, at);
+    probe.recode(rows + begin * dim, places.data(), count);
   });
-}
-
-Caches exact_caches(const Decoder& decoder, int layers) {
-  KVCacheOptions options = cache_options(decoder.config());
-  options.layers = layers;
-  options.keys = options.values = MethodSpec::parse("fp32");
-  return make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder.pool());
 }
 
 double mean_divergence(Decoder& decoder, const Tensor& reference, const Tensor& measured,
@@ -72,7 +62,7 @@ std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector
         decoder.forward_hidden(ids, exact_caches(decoder, layers), {.first_row = kAllRows, .observer = keep});
     for (std::size_t i = known.size() - w * probes.size(); i < probes.size(); ++i) {
       const Probe& probe = probes[i];
-      progress.begin(known.size());
+      if (progress.begin) progress.begin(known.size());
       const LayerEditor edit = [&](int layer, const Tensor& keys, const Tensor& values) {
         if (layer == probe.layer) {
           code_head(probe, probe.role == Role::keys ? keys : values, frame, sinks, *decoder.pool());
@@ -82,10 +72,17 @@ std::vector<double> measure_probes(Decoder& decoder, std::span<const std::vector
                                                     probe.layer, exact_caches(decoder, layers - probe.layer),
                                                     {.first_row = kAllRows, .observer = {}, .editor = edit});
       known.push_back(mean_divergence(decoder, reference, measured, ids));
-      progress.found(known);
+      if (progress.found) progress.found(known);
     }
   }
   return known;
+}
+
+std::vector<double> window_means(const std::vector<double>& measured, std::size_t probes) {
+  std::vector<double> means(probes, 0.0);
+  for (std::size_t i = 0; i < measured.size(); ++i) means[i % probes] += measured[i];
+  for (double& mean : means) mean /= static_cast<double>(measured.size() / probes);
+  return means;
 }
 
 }  // namespace veloxquant

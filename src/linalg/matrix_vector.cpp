@@ -12,50 +12,59 @@ HWY_BEFORE_NAMESPACE();
 namespace veloxquant::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The sums of V (1, 2, 4 or 8) vectors of columns for one x, kept in registers. Vectors run over the columns,
-// so that every sum sees the same sequence of operations at any width; multiply and add stay apart, since not
-// every level can fuse them.
-template <int V>
+// The sums of V vectors of columns for R rows of x, kept in registers: what is loaded of the matrix serves all rows.
+// Vectors run over the columns, so that every sum sees the same sequence of operations at any width; multiply and add
+// stay apart, since not every level can fuse them. `left` columns are still to be written.
+template <int R, int V>
 HWY_INLINE void sum_columns(const float* HWY_RESTRICT x, const float* HWY_RESTRICT column, int rows,
-                            int stride, float* HWY_RESTRICT y) {
+                            int stride, int columns, int left, float* HWY_RESTRICT y) {
   const hn::CappedTag<float, kMatrixPad> d;
-  const size_t n = hn::Lanes(d);
-  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  hn::Vec<decltype(d)> sums[R][V];
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < V; ++v) sums[r][v] = hn::Zero(d);
+  }
   for (int i = 0; i < rows; ++i, column += stride) {
-    const auto xi = hn::Set(d, x[i]);
-    s0 = hn::Add(s0, hn::Mul(hn::LoadU(d, column), xi));
-    if constexpr (V >= 2) s1 = hn::Add(s1, hn::Mul(hn::LoadU(d, column + n), xi));
-    if constexpr (V >= 4) {
-      s2 = hn::Add(s2, hn::Mul(hn::LoadU(d, column + 2 * n), xi));
-      s3 = hn::Add(s3, hn::Mul(hn::LoadU(d, column + 3 * n), xi));
-    }
-    if constexpr (V >= 8) {
-      s4 = hn::Add(s4, hn::Mul(hn::LoadU(d, column + 4 * n), xi));
-      s5 = hn::Add(s5, hn::Mul(hn::LoadU(d, column + 5 * n), xi));
-      s6 = hn::Add(s6, hn::Mul(hn::LoadU(d, column + 6 * n), xi));
-      s7 = hn::Add(s7, hn::Mul(hn::LoadU(d, column + 7 * n), xi));
+    hn::Vec<decltype(d)> loaded[V];
+    for (int v = 0; v < V; ++v) loaded[v] = hn::LoadU(d, column + v * lanes);
+    for (int r = 0; r < R; ++r) {
+      const auto factor = hn::Set(d, x[r * rows + i]);
+      for (int v = 0; v < V; ++v) sums[r][v] = hn::Add(sums[r][v], hn::Mul(loaded[v], factor));
     }
   }
-  hn::StoreU(s0, d, y);
-  if constexpr (V >= 2) hn::StoreU(s1, d, y + n);
-  if constexpr (V >= 4) hn::StoreU(s2, d, y + 2 * n), hn::StoreU(s3, d, y + 3 * n);
-  if constexpr (V >= 8) {
-    hn::StoreU(s4, d, y + 4 * n), hn::StoreU(s5, d, y + 5 * n);
-    hn::StoreU(s6, d, y + 6 * n), hn::StoreU(s7, d, y + 7 * n);
+  for (int r = 0; r < R; ++r, y += columns) {
+    for (int v = 0; v < V; ++v) {
+      const int here = left - v * lanes;
+      if (here >= lanes) {
+        hn::StoreU(sums[r][v], d, y + v * lanes);
+      } else if (here > 0) {
+        hn::BlendedStore(sums[r][v], hn::FirstN(d, static_cast<size_t>(here)), d, y + v * lanes);
+      }
+    }
   }
 }
 
-void multiply_rows(const float* x, int count, const float* matrix, int rows, int columns, float* y) {
+template <int R>
+HWY_INLINE void multiply_group(const float* x, const float* matrix, int rows, int columns, float* y) {
+  constexpr int kWidest = R == 1 ? 8 : 4;
   const int lanes = static_cast<int>(hn::Lanes(hn::CappedTag<float, kMatrixPad>()));
-  const int stride = padded_columns(columns), vectors = (columns + lanes - 1) / lanes;
-  // Rows in order: what a partial last vector writes behind row v is overwritten by row v + 1.
-  for (int v = 0; v < count; ++v, x += rows, y += columns) {
-    int at = 0;
-    for (; at + 8 <= vectors; at += 8) sum_columns<8>(x, matrix + at * lanes, rows, stride, y + at * lanes);
-    if (vectors & 4) sum_columns<4>(x, matrix + at * lanes, rows, stride, y + at * lanes), at += 4;
-    if (vectors & 2) sum_columns<2>(x, matrix + at * lanes, rows, stride, y + at * lanes), at += 2;
-    if (vectors & 1) sum_columns<1>(x, matrix + at * lanes, rows, stride, y + at * lanes);
-  }
+  const int stride = padded_columns(columns);
+  int at = 0;
+  const auto step = [&]<int V>() HWY_ATTR {
+    for (; at + (V - 1) * lanes < columns; at += V * lanes)
+      sum_columns<R, V>(x, matrix + at, rows, stride, columns, columns - at, y + at);
+  };
+  step.template operator()<kWidest>();
+  if constexpr (kWidest > 4) step.template operator()<4>();
+  step.template operator()<2>();
+  step.template operator()<1>();
+}
+
+void multiply_rows(const float* x, int count, const float* matrix, int rows, int columns, float* y) {
+  int v = 0;
+  for (; v + 4 <= count; v += 4, x += 4 * rows, y += 4 * columns)
+    multiply_group<4>(x, matrix, rows, columns, y);
+  for (; v < count; ++v, x += rows, y += columns) multiply_group<1>(x, matrix, rows, columns, y);
 }
 
 }  // namespace veloxquant::HWY_NAMESPACE

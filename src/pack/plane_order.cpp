@@ -1,6 +1,7 @@
 #include "pack/plane_order.hpp"
 
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "pack/bits.hpp"
@@ -10,7 +11,6 @@ namespace veloxquant {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr int kUnit = 16;  // dimensions
 
 // One register as the header describes it: a byte for each of 64 codes.
 struct Register {
@@ -75,6 +75,29 @@ struct KeyPlanes {
                   reinterpret_cast<const std::uint8_t*>(codes.words) + 4 * t, 4);
     }
   }
+
+  // The codes of one token: of each register its four bytes.
+  static void read_token(const std::uint8_t* block, int head_dim, int bits, int token,
+                         std::uint8_t* codes) noexcept {
+    const std::size_t at = static_cast<std::size_t>(token % kTokens) * 4;
+    for (int dim = 0; dim < head_dim; dim += kDims) {
+      for (int k = token / kTokens; k < kRegisters; k += kRegisters / 2) {
+        std::uint32_t quad = 0;
+        const std::uint8_t* plane = block;
+        for_each_plane(bits, [&](int shift, int width) {
+          const int fields = 8 / width;
+          std::uint32_t four;
+          std::memcpy(&four, plane + static_cast<std::size_t>(k / fields) * kLine + at, 4);
+          quad |=
+              ((four >> (width * (k % fields))) & static_cast<std::uint32_t>(every_byte((1u << width) - 1u)))
+              << shift;
+          plane += static_cast<std::size_t>(kRegisters / fields) * kLine;
+        });
+        std::memcpy(codes + dim + k / 4 * 4, &quad, 4);
+      }
+      block += static_cast<std::size_t>(bits) * kLine;
+    }
+  }
 };
 
 // Values: 16 dimensions a unit, of 16 registers; register k is token quad k.
@@ -106,6 +129,9 @@ class PlaneOrder final : public BlockOrder {
 
   void unpack(const std::uint8_t* block, int first, int count, std::uint8_t* codes,
               std::uint8_t* scales) const override {
+    if constexpr (std::is_same_v<Planes, KeyPlanes>) {
+      if (count == 1) return unpack_key(block, first, codes, scales);
+    }
     ByteRows rows(head_dim_);
     for (int dim = 0; dim < head_dim_; dim += Planes::kDims) {
       for (int k = 0; k < Planes::kRegisters; ++k) {
@@ -121,14 +147,18 @@ class PlaneOrder final : public BlockOrder {
   }
 
  private:
+  void unpack_key(const std::uint8_t* block, int token, std::uint8_t* codes, std::uint8_t* scales) const {
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(head_dim_));
+    KeyPlanes::read_token(block, head_dim_, bits_, token, bytes.data());
+    pack_codes(bytes.data(), head_dim_, bits_, codes);
+    unpack_scales(block, token, 1, scales);
+  }
   std::size_t unit(int dim) const noexcept {
     return static_cast<std::size_t>(dim * bits_) * (kBlockTokens / 8);
   }
 
   int head_dim_, bits_;
 };
-
-static_assert(kUnit % KeyPlanes::kDims == 0 && kUnit % ValuePlanes::kDims == 0);
 
 }  // namespace
 

@@ -3,7 +3,8 @@
 //
 // A code of b bits is cut into planes of 4, 2 and 1 bits, the low bits first (3 = 2 + 1, 7 = 4 + 2 + 1; 8
 // bits are one plane of whole bytes). A line is 64 bytes; a plane of p bits has 8 / p fields a byte, field f
-// being bits [f p, f p + p). Dimensions are taken 16 at a time, so head_dim must be a multiple of 16.
+// being bits [f p, f p + p). Dimensions are taken 8 (keys) or 16 (values) at a
+// time, so head_dim must be a multiple of that.
 //
 // Keys. A register is 4 dimensions (a quad) of 16 tokens (a group): byte j is dimension j % 4 of the quad and
 // token j / 4 of the group, so that 32-bit lanes are tokens and four bytes of the query serve all of them.
@@ -37,13 +38,15 @@
 
 namespace veloxquant {
 
-constexpr bool has_plane_order(int head_dim) noexcept { return head_dim % 16 == 0; }
+constexpr bool has_plane_order(int head_dim, Role role) noexcept {
+  return head_dim % (role == Role::keys ? 8 : 16) == 0;
+}
 
 // Whether a code with scales for groups of dimensions stands in plane order: groups must be whole units of
 // values.
 inline bool has_group_order(const CodeSpec& spec) noexcept {
   return (spec.kind == CodeKind::affine || spec.kind == CodeKind::integer) &&
-         has_plane_order(spec.head_dim) && spec.group > 0 && spec.group % 16 == 0 &&
+         has_plane_order(spec.head_dim, Role::values) && spec.group > 0 && spec.group % 16 == 0 &&
          spec.head_dim % spec.group == 0 && spec.head_dim / spec.group <= 32;
 }
 

@@ -15,18 +15,27 @@ void move_word(std::uint8_t* block, std::size_t place, std::uint8_t* row, std::s
   }
 }
 
-// Word g L + l of a string, of kGroups L words, is word number place(l, g, token) of a block.
+// Word g L + l of a string, of kGroups L words, is word number place(l, g, token, L) of a block.
 struct KeyWords {
   static constexpr std::size_t kBytes = 4, kGroups = 1;
-  static std::size_t place(std::size_t l, std::size_t /*g*/, std::size_t token) noexcept {
+  static std::size_t place(std::size_t l, std::size_t /*g*/, std::size_t token,
+                           std::size_t /*lines*/) noexcept {
     return kBlockTokens * l + token;
   }
 };
 
 struct ValueHalves {
   static constexpr std::size_t kBytes = 2, kGroups = 8;
-  static std::size_t place(std::size_t l, std::size_t g, std::size_t token) noexcept {
+  static std::size_t place(std::size_t l, std::size_t g, std::size_t token, std::size_t /*lines*/) noexcept {
     return 32 * (kBlockTokens / 4 * l + token / 4) + 4 * g + token % 4;
+  }
+};
+
+// By token quads, for strings that are no whole lines.
+struct QuadBytes {
+  static constexpr std::size_t kBytes = 1, kGroups = 1;
+  static std::size_t place(std::size_t l, std::size_t /*g*/, std::size_t token, std::size_t lines) noexcept {
+    return 4 * (lines * (token / 4) + l) + token % 4;
   }
 };
 
@@ -54,9 +63,20 @@ class WordOrder final : public BlockOrder {
     for (std::size_t token = begin; token < end; ++token, rows += code_bytes()) {
       for (std::size_t g = 0; g < Words::kGroups; ++g) {
         for (std::size_t l = 0; l < lines; ++l)
-          move_word<Words::kBytes, ToBlock>(block, Words::place(l, g, token), rows, g * lines + l);
+          move_word<Words::kBytes, ToBlock>(block, Words::place(l, g, token, lines), rows, g * lines + l);
       }
+      move_rest<ToBlock>(block, lines * Words::kBytes * Words::kGroups, token, rows);
     }
+  }
+
+  // What is left of a key behind its whole words: two bytes, if there are so many, and one.
+  template <bool ToBlock>
+  void move_rest(std::uint8_t* block, std::size_t at, std::size_t token, std::uint8_t* row) const noexcept {
+    if (code_bytes() - at >= 2) {
+      move_word<2, ToBlock>(block + kBlockTokens * at, token, row + at, 0);
+      at += 2;
+    }
+    if (code_bytes() > at) move_word<1, ToBlock>(block + kBlockTokens * at, token, row + at, 0);
   }
 };
 
@@ -64,7 +84,8 @@ class WordOrder final : public BlockOrder {
 
 std::unique_ptr<const BlockOrder> word_order(const CodeSpec& spec, Role role) {
   if (role == Role::keys) return std::make_unique<WordOrder<KeyWords>>(spec);
-  return std::make_unique<WordOrder<ValueHalves>>(spec);
+  if (has_whole_words(spec.head_dim, spec.bits, role)) return std::make_unique<WordOrder<ValueHalves>>(spec);
+  return std::make_unique<WordOrder<QuadBytes>>(spec);
 }
 
 }  // namespace veloxquant

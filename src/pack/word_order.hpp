@@ -22,8 +22,18 @@
 //     line (l, q)   half l of tokens 4q 4q+1 4q+2 4q+3 | half L + l of tokens 4q .. | ... | half 7 L + l of
 //     ..
 //
-// So keys need whole 32-bit words and values a multiple of 128 bits; three bits besides a multiple of 96 bits
-// in keys and of 3 lines in values, because windows repeat their places in 24 and 48 bits.
+// Whole words. So drawn, keys have a multiple of 32 bits and values one of 128; at 3 bits a multiple of 96 in keys and
+// of 3 lines in values, because windows repeat their places in 24 and 48 bits. Kernels of every level read these.
+//
+// Other strings of whole bytes, as runs of mixed codes are. Keys: behind their whole words stand the 1 to 3 bytes that
+// are left, if there are two or three first two bytes of all tokens, then the last one of all tokens:
+//
+//     3 bytes left  bytes 0 1 of token 0 | bytes 0 1 of token 1 | ... | byte 2 of token 0 | byte 2 of token 1 | ...
+//
+// Values stand by token quads, the four tokens of a byte side by side:
+//
+//     quad q   byte 0 of tokens 4q 4q+1 4q+2 4q+3 | byte 1 of tokens 4q .. | ...
+//
 #pragma once
 
 #include <memory>
@@ -32,9 +42,12 @@
 
 namespace veloxquant {
 
-constexpr bool has_word_order(int head_dim, int bits, Role role) noexcept {
+constexpr bool has_whole_words(int head_dim, int bits, Role role) noexcept {
   const int total = head_dim * bits, unit = role == Role::keys ? 32 : 128;
   return total % (bits == 3 ? 3 * unit : unit) == 0;
+}
+constexpr bool has_word_order(int head_dim, int bits, Role role) noexcept {
+  return head_dim % 8 == 0 || has_whole_words(head_dim, bits, role);
 }
 
 // Of a trellis code that has a word order for this role.

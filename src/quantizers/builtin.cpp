@@ -9,8 +9,10 @@
 #include <veloxquant/transform/hadamard.hpp>
 #include <veloxquant/transform/rotation.hpp>
 
+#include "calibration/ratequant_artifact.hpp"
 #include "calibration/spectral_artifact.hpp"
 #include "quantizers/coded_quantizer.hpp"
+#include "quantizers/ratequant.hpp"
 #include "quantizers/spectral.hpp"
 
 namespace veloxquant {
@@ -73,6 +75,13 @@ const std::vector<Method>& table_of_methods() {
         "nothing",
         "hadamard"},
        [](const QuantizerOptions& o) { return make_trellis_code(o.bits, o.head_dim, o.scale); }},
+      {"rabitq",
+       {"rotated points of a uniform grid by largest cosine (RaBitQ), f16 scale per vector",
+        {1, 2, 3, 4, 5, 6, 7, 8},
+        kRotated,
+        "nothing",
+        "hadamard"},
+       [](const QuantizerOptions& o) { return make_rabitq_code(o.bits, o.head_dim, o.scale); }},
       {"fp32",
        {"32-bit floats: the unquantized reference", {32}, {}, "nothing"},
        [](const QuantizerOptions& o) { return make_float_code(CodeKind::f32, o.head_dim); }},
@@ -117,6 +126,7 @@ std::vector<BuiltinMethod> builtin_methods() {
     methods.back().info.reads_artifacts = false;
   }
   methods.push_back({kSpectralMethod, make_spectral, spectral_info()});
+  methods.push_back({kRatequantMethod, make_ratequant, ratequant_info()});
   return methods;
 }
 

@@ -1,9 +1,5 @@
 #include "quantizers/spectral.hpp"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <charconv>
 #include <set>
 #include <utility>
 #include <vector>
@@ -12,6 +8,7 @@
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include "calibration/spectral_artifact.hpp"
+#include "quantizers/model_budget.hpp"
 #include "quantizers/spectral_head.hpp"
 
 namespace veloxquant {
@@ -82,81 +79,17 @@ class SpectralQuantizer final : public VectorQuantizer {
   std::size_t method_bytes_;
 };
 
-const QuantizationContext& context_of(const QuantizerOptions& o) {
-  if (o.context == nullptr || o.context->artifacts == nullptr) {
-    throw ArtifactError(
-        "create",
-        "method 'spectral' needs what `veloxquant precompute --method spectral` found out about the "
-        "model, and there are no artifacts (benchmark: --artifacts)");
-  }
-  return *o.context;
-}
-
-int layer_of(const std::string& name) {
-  constexpr std::string_view kPrefix = "layers.";
-  int layer = -1;
-  if (name.starts_with(kPrefix))
-    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  if (layer < 0)
-    throw ConfigError("create",
-                      fmt::format("method 'spectral' works in a layer of a model, not in '{}'", name));
-  return layer;
-}
-
-double target_of(const QuantizerOptions& o, const SpectralSettings& settings) {
-  const auto found = o.extra.find(kBudgetOption);
-  if (found == o.extra.end()) return settings.target_bits;
-  const std::string& text = found->second;
-  double target = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    throw ConfigError(
-        "create", fmt::format("'{}' bits asked of method 'spectral'; it takes a number such as 1.5", text));
-  }
-  return target;
-}
-
-void check_fit(const SpectralSettings& s, const QuantizerOptions& o, int layer) {
-  if (s.head_dim != o.head_dim || s.kv_heads != o.kv_heads || layer >= s.layers) {
-    throw ArtifactError(
-        "create",
-        fmt::format("the artifacts are for {} layers, {} KV heads of {}; layer {} with {} KV heads of "
-                    "{} was asked for",
-                    s.layers, s.kv_heads, s.head_dim, layer, o.kv_heads, o.head_dim));
-  }
-  const auto& config = o.context->config;
-  if (config && !config->options().model.empty() && config->options().model != s.model) {
-    throw ArtifactError(
-        "create", fmt::format("the artifacts are of the model {}, the cache is of {}; run precompute on this "
-                              "model",
-                              s.model, config->options().model));
-  }
-}
-
-// Which groups share the budget: those of the layers and roles that have this method with the same options.
-std::vector<bool> sharing(const SpectralSettings& s, const QuantizerOptions& o) {
-  std::vector<bool> shares(static_cast<std::size_t>(s.layers * 2 * s.kv_heads), true);
-  const auto& config = o.context->config;
-  if (config == nullptr) return shares;
-  for (int layer = 0; layer < std::min(s.layers, config->options().layers); ++layer) {
-    for (const Role role : {Role::keys, Role::values}) {
-      const MethodSpec spec = config->method(layer, role);
-      const bool same = spec.method == kSpectralMethod && spec.options.extra == o.extra;
-      for (int head = 0; head < s.kv_heads; ++head) shares[group_index(s, layer, role, head)] = same;
-    }
-  }
-  return shares;
-}
-
 std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const QuantizerOptions& o) {
   const std::vector<AllocationGroup> all = allocation_groups(*o.context->artifacts, s);
-  const std::vector<bool> shares = sharing(s, o);
+  const std::vector<bool> shares = budget_sharing(kSpectralMethod, s.groups(), o);
   std::vector<AllocationGroup> groups;
   for (std::size_t g = 0; g < all.size(); ++g) {
     if (shares[g]) groups.push_back(all[g]);
   }
   const Allocation allocation =
-      allocate_bits(groups, {.target_bits = target_of(o, s), .code = s.code, .gain = s.gain});
+      allocate_bits(groups, {.target_bits = budget_of(kSpectralMethod, o, s.target_bits),
+                             .code = s.code,
+                             .gain = s.gain});
   std::vector<std::vector<RunPlan>> runs(all.size());
   for (std::size_t g = 0, next = 0; g < all.size(); ++g) {
     if (shares[g]) runs[g] = allocation.runs[next++];
@@ -175,11 +108,10 @@ MethodInfo spectral_info() {
 }
 
 std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
-  const QuantizationContext& context = context_of(o);
+  const QuantizationContext& context = require_artifacts(kSpectralMethod, o);
   const ArtifactStore& store = *context.artifacts;
   const SpectralSettings s = read_settings(store);
-  const int layer = layer_of(context.layer_name);
-  check_fit(s, o, layer);
+  const int layer = require_layer(kSpectralMethod, s.groups(), o);
   const auto runs = allocate(s, o);
 
   std::shared_ptr<const RopeTurn> turn;

@@ -13,17 +13,31 @@ constexpr std::int64_t kMeanTable = 1024;
 
 std::size_t as_size(int n) { return static_cast<std::size_t>(n); }
 
-// The angles of the frames' starts, made again only when another frame begins.
+// The angles of the frames' starts, made again only when another frame begins. With the angles of one position they are
+// advanced from the nearest multiple of kAnchor below, which takes a tenth of the time, is exact to rounding, and depends
+// on the position alone.
 class FrameAngles {
  public:
-  explicit FrameAngles(const RopeTurn* turn) : turn_(turn) {}
+  explicit FrameAngles(const RopeTurn* turn, const TurnAngles* one = nullptr) : turn_(turn), one_(one) {}
   const TurnAngles& at(std::int64_t start) {
-    if (start != start_) angles_ = turn_->angles(start_ = start);
+    if (start == start_) return angles_;
+    if (one_ == nullptr) {
+      angles_ = turn_->angles(start);
+    } else {
+      if (start_ < 0 || start < start_ || start / kAnchor != start_ / kAnchor) {
+        start_ = start / kAnchor * kAnchor;
+        angles_ = turn_->angles(start_);
+      }
+      for (; start_ < start; ++start_) RopeTurn::advance(angles_, *one_);
+    }
+    start_ = start;
     return angles_;
   }
 
  private:
+  static constexpr std::int64_t kAnchor = 64;
   const RopeTurn* turn_;
+  const TurnAngles* one_;
   std::int64_t start_ = -1;
   TurnAngles angles_;
 };
@@ -55,6 +69,7 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
       inverse_[c * padded + i] = basis.inverse[c * dim + i] * sigma;
     }
   }
+  if (turn_) one_turn_ = turn_->angles(1);
   if (turn_ == nullptr || !readable()) return;
   query_basis_.resize(dim * columns);
   for (std::size_t i = 0; i < dim; ++i) {
@@ -137,7 +152,7 @@ void SpectralHead::decode(const std::uint8_t* codes, const std::uint8_t* scales,
     multiply_rows(y.data(), static_cast<int>(count), inverse_.data(), spec().head_dim, head_dim_,
                   residuals.data());
   }
-  FrameAngles frames(turn_.get());
+  FrameAngles frames(turn_.get(), turn_ ? &one_turn_ : nullptr);
   for (std::size_t i = 0; i < count; ++i) {
     float* row = residuals.data() + i * dim;
     shift(row, turn_ ? places[i].position - places[i].frame_start : 0, 1);

@@ -52,7 +52,8 @@ class SpectralHead final : public CodedBasis {
   // All but `turn` and the tables of codes, which heads share.
   std::size_t nbytes() const noexcept {
     return 4 * (means_.size() + forward_.size() + inverse_.size() + query_basis_.size() +
-                query_means_.size() + frame_turn_.cosines.size() + frame_turn_.sines.size());
+                query_means_.size() + one_turn_.cosines.size() + one_turn_.sines.size() +
+                frame_turn_.cosines.size() + frame_turn_.sines.size());
   }
 
  private:
@@ -67,7 +68,7 @@ class SpectralHead final : public CodedBasis {
   std::vector<float> forward_, inverse_;  // matrices [head_dim, coded] and [coded, head_dim], padded
   // Keys: what queries are multiplied by, the transposes of inverse_ and means_, padded.
   std::vector<float> query_basis_, query_means_;
-  TurnAngles frame_turn_;
+  TurnAngles one_turn_, frame_turn_;  // of one position, of a frame
   std::shared_ptr<const RowCode> code_;
   std::shared_ptr<const RopeTurn> turn_;
 };

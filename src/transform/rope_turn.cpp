@@ -25,6 +25,7 @@ RopeTurn::RopeTurn(const RopeConfig& rope, int head_dim) : head_dim_(head_dim) {
     const float frequency = frequencies[static_cast<std::size_t>(i)];
     pairs_.push_back(split ? Pair{i, i + half, frequency} : Pair{2 * i, 2 * i + 1, frequency});
   }
+  if (split) split_ = pairs_.size();
   for (int c = rope.rotary_dim; c < head_dim; c += 2) pairs_.push_back({c, c + 1, 0.0f});
 }
 
@@ -38,22 +39,32 @@ TurnAngles RopeTurn::angles(std::int64_t position) const {
   return result;
 }
 
-void RopeTurn::forwards(const TurnAngles& angles, const float* x, float* out) const noexcept {
-  for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i],
-                sine = angles.sines[i];
-    out[pairs_[i].first] = a * cosine - b * sine;
-    out[pairs_[i].second] = b * cosine + a * sine;
+namespace {
+
+// (a, b) turned by an angle with this sine. Split pairs stand side by side, which compilers turn into vectors.
+template <class Pairs>
+void turn_pairs(const Pairs& pairs, std::size_t split, const float* cosines, const float* sines, float sign,
+                const float* x, float* out) noexcept {
+  for (std::size_t i = 0; i < split; ++i) {
+    const float a = x[i], b = x[i + split], sine = sign * sines[i];
+    out[i] = a * cosines[i] - b * sine;
+    out[i + split] = b * cosines[i] + a * sine;
+  }
+  for (std::size_t i = split; i < pairs.size(); ++i) {
+    const float a = x[pairs[i].first], b = x[pairs[i].second], sine = sign * sines[i];
+    out[pairs[i].first] = a * cosines[i] - b * sine;
+    out[pairs[i].second] = b * cosines[i] + a * sine;
   }
 }
 
+}  // namespace
+
+void RopeTurn::forwards(const TurnAngles& angles, const float* x, float* out) const noexcept {
+  turn_pairs(pairs_, split_, angles.cosines.data(), angles.sines.data(), 1, x, out);
+}
+
 void RopeTurn::back(const TurnAngles& angles, const float* x, float* out) const noexcept {
-  for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const float a = x[pairs_[i].first], b = x[pairs_[i].second], cosine = angles.cosines[i],
-                sine = angles.sines[i];
-    out[pairs_[i].first] = a * cosine + b * sine;
-    out[pairs_[i].second] = b * cosine - a * sine;
-  }
+  turn_pairs(pairs_, split_, angles.cosines.data(), angles.sines.data(), -1, x, out);
 }
 
 void RopeTurn::advance(TurnAngles& angles, const TurnAngles& step) noexcept {

@@ -40,6 +40,7 @@ class RopeTurn {
 
  private:
   std::vector<Pair> pairs_;
+  std::size_t split_ = 0;  // the first so many pairs are (i, i + split_)
   int head_dim_;
 };
 

@@ -13,6 +13,7 @@
 
 #include "attention/attend.hpp"
 #include "attention/attend_blocks.hpp"
+#include "attention/attend_run.hpp"
 #include "codebook/row_code.hpp"
 #include "pack/block_order.hpp"
 #include "random_cache.hpp"
@@ -206,8 +207,9 @@ inline double score_error(CodedSide& side, const KeyKernel& kernel, int rows, st
 // weights in the kernel's form, added to ones.
 inline double sum_error(CodedSide& side, const ValueKernel& kernel, int rows, std::mt19937& random) {
   const auto dims = static_cast<std::size_t>(side.spec.head_dim);
+  const std::size_t stride = padded_row(side.spec.head_dim);
   constexpr std::size_t kNumbers = 8 * kBlockTokens;
-  AlignedBytes f32(4 * kNumbers), high(kNumbers), low(kNumbers), sums(8 * 4 * dims);
+  AlignedBytes f32(4 * kNumbers), high(kNumbers), low(kNumbers), sums(8 * 4 * stride);
   std::uniform_real_distribution<float> uniform;
   auto* weights = reinterpret_cast<float*>(f32.data());
   for (std::size_t i = 0; i < kNumbers; ++i) {
@@ -218,7 +220,7 @@ inline double sum_error(CodedSide& side, const ValueKernel& kernel, int rows, st
   float step[8];
   for (float& x : step) x = kernel.form == WeightForm::f32 ? 1 : 1e-3f * static_cast<float>(1 + random() % 9);
   auto* got = reinterpret_cast<float*>(sums.data());
-  std::fill(got, got + 8 * dims, 1.0f);
+  std::fill(got, got + 8 * stride, 1.0f);
   kernel.add(kernel, {.f32 = weights, .u8 = high.data(), .low = low.data(), .step = step}, rows,
              side.packed.data(), side.packed.data(), got);
   const auto number = [&](std::size_t i) -> double {
@@ -241,7 +243,7 @@ inline double sum_error(CodedSide& side, const ValueKernel& kernel, int rows, st
       for (std::size_t t = 0; t < kBlockTokens; ++t)
         sum += static_cast<double>(step[r]) * number(r * kBlockTokens + t) *
                static_cast<double>(decoded[t][dim]);
-      error += std::pow(sum - static_cast<double>(got[r * dims + i]), 2);
+      error += std::pow(sum - static_cast<double>(got[r * stride + i]), 2);
       size += (sum - 1) * (sum - 1);
     }
   }

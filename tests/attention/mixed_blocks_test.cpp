@@ -12,12 +12,17 @@ using Plan = std::vector<RunPlan>;
 const Plan kScalarRuns = {{CodeKind::scalar, 4, 16}, {CodeKind::scalar, 3, 32}, {CodeKind::scalar, 2, 48}};
 const Plan kTrellisRuns = {
     {CodeKind::trellis, 2, 64}, {CodeKind::scalar, 4, 16}, {CodeKind::trellis, 3, 128}};
+// As allocations give them: widths that never grow, runs of any eight coordinates. Values of 5 and 6 bits in runs of 8
+// have no kernel and are decoded among others that have.
+const Plan kAllocatedRuns = {{CodeKind::scalar, 6, 8},   {CodeKind::scalar, 5, 8},
+                             {CodeKind::trellis, 4, 24}, {CodeKind::trellis, 3, 40},
+                             {CodeKind::trellis, 2, 24}, {CodeKind::trellis, 1, 8}};
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15},
                        {CodeKind::scalar, 2, 33}};  // no kernels of their own, row order
 
 TEST(MixedBlocks, PagesGiveBackEveryRow) {
   std::mt19937 random(1);
-  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kOddRuns}) {
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kOddRuns}) {
     for (const bool gain : {false, true}) {
       for (const Role role : {Role::keys, Role::values}) {
         CodedSide side(*make_mixed_code(plan, gain, false), role, 1, random);
@@ -48,7 +53,7 @@ TEST(MixedBlocks, IsDecodedWhereARunHasNoKernel) {
 
 TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
   std::mt19937 random(2);
-  for (const Plan& plan : {kScalarRuns, kTrellisRuns}) {
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns}) {
     for (const bool gain : {false, true}) {
       const auto code = make_mixed_code(plan, gain, false);
       test::on_levels_with_kernels(code->spec(), [&] {

@@ -293,23 +293,5 @@ TEST(Methods, AreSharedByLayersOfEqualSettings) {
 }
 
 // The trimmed row's last page is in block order; a row that gets nothing keeps it so.
-TEST(Append, NothingAfterTrimChangesNothing) {
-  PackedKVCache cache = make_cache({.keys = "turboquant_mse:2", .values = "turboquant_mse:3", .batch = 2});
-  const Tensor keys = random_vectors({2, 2, 64, 64}, 1), values = random_vectors({2, 2, 64, 64}, 2);
-  cache.append(keys, values);
-  cache.trim(1);
-  const auto before = cache.state();
-  const std::vector<std::int64_t> lengths = {0, 1};
-  cache.append_ragged(keys.slice(2, 0, 1), values.slice(2, 0, 1), lengths);
-  const auto after = cache.state();
-  for (const auto& [was, is] :
-       {std::pair{before.first, after.first}, std::pair{before.second, after.second}}) {
-    for (std::int64_t h = 0; h < 2; ++h) {
-      const float *a = was.data<float>() + h * 63 * 64, *b = is.data<float>() + h * is.dim(2) * 64;
-      EXPECT_TRUE(std::equal(a, a + 63 * 64, b)) << h;
-    }
-  }
-}
-
 }  // namespace
 }  // namespace veloxquant

@@ -79,6 +79,8 @@ TEST(Attend, ServesEveryMethodAndMixture) {
                                                         {"trellis:3", "fp8"},
                                                         {"q8_0", "q4_0:4:transform=hadamard"},
                                                         {"affine:3", "turboquant_mse:2:transform=haar"},
+                                                        {"rabitq:4", "rabitq:1"},
+                                                        {"rabitq:7:transform=haar", "rabitq:2:scale=matched"},
                                                         {"cache_test_halves", "cache_test_halves"},
                                                         {"turboquant_mse:4", "cache_test_halves"},
                                                         {"cache_test_halves", "trellis:4"}}) {
@@ -91,7 +93,8 @@ TEST(Attend, ServesEveryMethodAndMixture) {
 }
 
 TEST(Attend, AddsBackTheCentres) {
-  for (const char* method : {"turboquant_mse:4:centre=true", "affine:4:centre=true"}) {
+  for (const char* method :
+       {"turboquant_mse:4:centre=true", "rabitq:3:centre=true", "affine:4:centre=true"}) {
     const auto config = std::make_shared<const KVCacheConfig>(
         options_of({.keys = method, .values = method, .sinks = 2, .recent = 9}));
     const auto artifacts = std::make_shared<ArtifactStore>();

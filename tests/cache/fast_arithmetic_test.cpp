@@ -32,7 +32,7 @@ double difference(const PackedKVCache& cache, const Tensor& queries, const Atten
 }
 
 TEST(FastArithmetic, SeesTheSameTokens) {
-  for (const char* method : {"turboquant_mse:4", "turboquant_mse:2"}) {
+  for (const char* method : {"turboquant_mse:4", "turboquant_mse:2", "rabitq:4", "rabitq:6"}) {
     PackedKVCache cache =
         make_cache({.keys = method, .values = method, .batch = 1, .sinks = 3, .recent = 10});
     const Tensor queries = random_vectors({1, 4, 1, 64}, 3);

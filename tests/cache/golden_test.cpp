@@ -57,7 +57,7 @@ TEST_P(Golden, StaysReadable) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, Golden,
-                         testing::Values("turboquant_mse:3", "trellis:2", "q4_0:4:transform=hadamard",
+                         testing::Values("turboquant_mse:3", "trellis:2", "rabitq:3", "q4_0:4:transform=hadamard",
                                          "affine:4:group=32", "fp8:8"),
                          [](const auto& param) {
                            std::string name = param.param;

@@ -210,7 +210,8 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
               error += (is - wanted[i]) * (is - wanted[i]);
               energy += wanted[i] * wanted[i];
             }
-            const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 2e-2;
+            // Rounded operands: 9e-4 of the square, where the codes themselves lose some per cent of it.
+            const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 3e-2;
             EXPECT_LT(std::sqrt(error / energy), bound)
                 << frame << " " << values << " " << sinks << " " << fresh;
           }

@@ -27,7 +27,7 @@ VELOXQUANT_REGISTER_QUANTIZER("halves", Halves);
 TEST(Registry, OutsideMethodsStandBesideBuiltIns) {
   const auto names = QuantizerRegistry::names();
   for (const char* name :
-       {"halves", "turboquant_mse", "trellis", "fp16", "bf16", "fp8", "q8_0", "q4_0", "affine"}) {
+       {"halves", "turboquant_mse", "trellis", "rabitq", "fp16", "bf16", "fp8", "q8_0", "q4_0", "affine"}) {
     EXPECT_NE(std::find(names.begin(), names.end(), name), names.end()) << name;
   }
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
@@ -75,6 +75,12 @@ TEST(Registry, OptionsThatAMethodDoesNotTakeAreRefused) {
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .group = 32}), ConfigError);
   EXPECT_THROW(QuantizerFactory::create("trellis", {.bits = 2, .head_dim = 64, .extra = {{"colour", "red"}}}),
                ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("rabitq", {.bits = 4, .head_dim = 64, .scale = ScaleMode::one}),
+               ConfigError)
+      << "its points have no norm of their own";
+  EXPECT_THROW(QuantizerFactory::create("rabitq", {.bits = 4, .head_dim = 64, .extra = {{"centres", "64"}}}),
+               ConfigError);
+  EXPECT_THROW(QuantizerFactory::create("rabitq", {.bits = 9, .head_dim = 64}), ConfigError);
   EXPECT_THROW(QuantizerFactory::create("spectral", {.bits = 2, .head_dim = 64}), ConfigError)
       << "takes a budget";
   EXPECT_THROW(QuantizerFactory::create("affine", {.bits = 4, .head_dim = 64, .seed = 7}), ConfigError);

@@ -208,6 +208,40 @@ TEST_F(Command, CalibratesForecastsAndWarnsOfTheSameText) {
   EXPECT_EQ(rows[2]["method_bytes"], 0);
 }
 
+TEST_F(Command, SpreadsABudgetOverABaseMethod) {
+  const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+  const auto precompute = [&](const std::string& flags) {
+    const std::string command = "'" VELOXQUANT_COMMAND "' precompute --model '" + model +
+                                "' --threads 1 --num-samples 1 --sequence-length 128 --quiet --output '" +
+                                folder_.string() + "' " + flags + " >'" + (folder_ / "calibrated").string() +
+                                "' 2>/dev/null";
+    return WEXITSTATUS(std::system(command.c_str()));
+  };
+  ASSERT_EQ(precompute("--method ratequant --base trellis --widths 1,2,4"), 0);
+  EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("weights, in percent of their sum"));
+  EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("forecast of KL"));
+  const std::string artifacts = "--artifacts '" + folder_.string() + "' --format json ";
+  const Outcome outcome =
+      run("--method ratequant:2,ratequant:2.5:sensitivity=proxy --skip 127" + tiny_ + artifacts);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto rows = nlohmann::json::parse(outcome.out)["results"];
+  EXPECT_EQ(rows[1]["spec"], "ratequant:2");
+  EXPECT_LE(rows[1]["bits_per_element"], 2);
+  EXPECT_GT(rows[1]["bits_per_element"], 1.9);
+  EXPECT_GT(rows[1]["forecast_kl"], rows[2]["forecast_kl"]);
+  const std::string plan = "'" VELOXQUANT_COMMAND "' plan --format json --method ratequant:2.5 --model '" +
+                           model + "' --artifacts '" + folder_.string() + "' >'" +
+                           (folder_ / "plan").string() + "'";
+  ASSERT_EQ(std::system(plan.c_str()), 0);
+  EXPECT_GT(nlohmann::json::parse(content(folder_ / "plan"))["forecast_kl"], 0);
+  // Each calibrated method has a file of its own in the folder, and a run takes one of them.
+  EXPECT_EQ(run("--method spectral:2" + tiny_ + artifacts).code, 2);
+  EXPECT_EQ(run("--method spectral:2,ratequant:2" + tiny_ + artifacts).code, 2);
+  EXPECT_EQ(precompute("--method ratequant --frame 16"), 2) << "a flag of spectral";
+  EXPECT_EQ(precompute("--method ratequant --base affine --widths 1,2"), 2);
+  EXPECT_EQ(precompute("--method ratequant --sensitivity none"), 2);
+}
+
 TEST_F(Command, HelpShowsDefaultsAndHidesTheMeter) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);

@@ -82,7 +82,8 @@ TEST(BlockOrder, EveryCodeComesBackWhole) {
         AlignedBlock block(order->bytes());
         order->pack(codes.data(), scales.data(), block.data);
         EXPECT_EQ(block.data[order->bytes()], 0xa5) << "written beyond the block";
-        for (const auto& [first, count] : {std::pair{0, 64}, {0, 1}, {63, 1}, {15, 2}, {3, 50}, {5, 0}}) {
+        for (const auto& [first, count] :
+             {std::pair{0, 64}, {0, 1}, {17, 1}, {63, 1}, {15, 2}, {3, 50}, {5, 0}}) {
           const auto rows = static_cast<std::size_t>(count), from = static_cast<std::size_t>(first);
           std::vector<std::uint8_t> back(rows * spec.code_bytes()), back_scales(rows * spec.scale_bytes());
           order->unpack(block.data, first, count, back.data(), back_scales.data());

@@ -33,6 +33,7 @@
 namespace veloxquant {
 
 class ArtifactStore;
+class KeySearch;
 struct LayerKernels;
 
 // The methods of a layer, shared by every cache of that layer.
@@ -110,6 +111,7 @@ class PackedKVCache final : public KVCache {
   const LayerMethods& methods() const noexcept;
 
  private:
+  friend class KeySearch;  // reads the codes of keys
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -4,6 +4,10 @@
 // keys before RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are
 // to be measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what
 // its spectrum predicts.
+//
+// `ratequant`: one such pass measures what the base method loses on the model's keys and values at each of its widths,
+// by layer, KV head and role, and the norms that a cheap proxy of the groups' weights is made from; measured weights
+// are the divergence with each group coded alone, over what the base method loses there.
 #pragma once
 
 #include <cstdint>
@@ -87,13 +91,16 @@ ArtifactStore precompute_spectral(const ActivationFile& activations, const Calib
                                   const SpectralOptions& options,
                                   const std::shared_ptr<ThreadPool>& pool = {});
 
-// {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.
-std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);
-// The same at one budget.
-double spectral_forecast(const ArtifactStore& artifacts, double target_bits);
-// The same for a model with these methods: where both are `spectral` with one budget, and the weights of
-// the artifacts were measured (others are in no unit).
-std::optional<double> spectral_forecast(const ArtifactStore& artifacts, const MethodSpec& keys,
-                                        const MethodSpec& values);
+struct RatequantOptions {
+  std::string base = "turboquant_mse";  // any method that has widths, with its options: "affine:group=32"
+  std::vector<int> widths = {1, 2, 3, 4};
+  Sensitivity sensitivity = Sensitivity::measured;  // or proxy
+  std::size_t sensitivity_windows = 2;
+};
+
+// Throws ConfigError for a base method that has no widths of its own or not these, fewer than two widths, and a
+// sensitivity of none.
+ArtifactStore precompute_ratequant(Decoder& decoder, const CalibrationRequest& request,
+                                   const RatequantOptions& options);
 
 }  // namespace veloxquant

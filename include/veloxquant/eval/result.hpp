@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <veloxquant/core/config.hpp>
@@ -38,6 +39,8 @@ struct MethodResult {
   std::optional<std::uint64_t>
       filled_bytes;                // nbytes() of all layers' caches with a synthetic context, if asked for
   std::uint64_t method_bytes = 0;  // tables and bases, shared by all caches of the model
+  // nbytes() of all layers' caches with so many tokens, by the page layout
+  std::vector<std::pair<std::int64_t, std::uint64_t>> memory_by_context;
   std::optional<MemoryFigures> memory;
 
   std::optional<double> perplexity;

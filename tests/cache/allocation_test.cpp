@@ -1,10 +1,13 @@
-// Every allocation of an append fails once.
+// What is allocated: every allocation of an append fails once, and attention holds nothing of the history's length.
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <thread>
 
 #include "cache/page_pool.hpp"
 #include "fixtures.hpp"
@@ -24,6 +27,7 @@ namespace {
 
 constexpr bool kReplaced = VELOXQUANT_REPLACE_NEW;
 std::atomic<int> allocations_left{-1};  // below zero: no failure is asked for
+std::atomic<std::size_t> live{0}, most_live{0};
 
 }  // namespace
 
@@ -34,7 +38,15 @@ void* allocate(std::size_t size, std::size_t alignment) {
   if (allocations_left.load() >= 0 && allocations_left.fetch_sub(1) == 0) throw std::bad_alloc();
   void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   if (memory == nullptr) throw std::bad_alloc();
+  const std::size_t now = live.fetch_add(malloc_usable_size(memory)) + malloc_usable_size(memory);
+  for (std::size_t most = most_live; most < now && !most_live.compare_exchange_weak(most, now);) {
+  }
   return memory;
+}
+
+void give_back(void* memory) noexcept {
+  live.fetch_sub(malloc_usable_size(memory));
+  std::free(memory);
 }
 
 }  // namespace
@@ -43,10 +55,10 @@ void* operator new(std::size_t size) { return allocate(size, alignof(std::max_al
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return allocate(size, static_cast<std::size_t>(alignment));
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { give_back(memory); }
+void operator delete(void* memory, std::size_t) noexcept { give_back(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { give_back(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { give_back(memory); }
 #endif
 
 namespace veloxquant {
@@ -94,6 +106,35 @@ TEST(FailingMemory, LeavesTheCacheAsItWas) {
     EXPECT_EQ(bytes_of(cache), bytes_of(expected)) << count;
   }
   EXPECT_EQ(held_bytes(), held);
+}
+
+// Bytes allocated beyond the cache while it attends for the first time, in threads that have no scratch memory yet.
+std::size_t growth_in_attention(const CacheSetup& setup, std::int64_t tokens, const Tensor& queries) {
+  std::size_t growth = 0;
+  std::thread([&] {
+    PackedKVCache cache = make_cache(setup);
+    const Tensor piece = random_vectors({1, 2, 4096, 64}, 1);
+    for (std::int64_t done = 0; done < tokens; done += 4096) cache.append(piece);
+    const std::size_t before = live;
+    most_live = before;
+    cache.attend(queries, 0.125f, {});
+    growth = most_live - before;
+  }).join();
+  return growth;
+}
+
+TEST(AttentionMemory, DoesNotGrowWithTheHistory) {
+  if (!kReplaced) GTEST_SKIP() << "the thread sanitizer has allocation functions of its own";
+  for (const char* method : {"turboquant_mse:4", "trellis:2", "affine:4", "fp16"}) {
+    for (const std::int64_t fresh : {1, 64}) {
+      const CacheSetup setup{.keys = method, .values = method, .sinks = 4};
+      const Tensor queries = random_vectors({1, 8, fresh, 64}, 3);
+      const std::size_t some = growth_in_attention(setup, 1 << 16, queries),
+                        more = growth_in_attention(setup, 1 << 17, queries);
+      EXPECT_LE(more, some + 4096) << method << ", " << fresh << " new tokens";
+      EXPECT_LT(more, std::size_t{4} << 20) << method;  // the history decoded would be 134 MB
+    }
+  }
 }
 
 }  // namespace

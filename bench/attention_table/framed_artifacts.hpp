@@ -1,0 +1,17 @@
+// What calibration would have found out about noise: random bases and means for keys in RoPE frames and for
+// values, and spectra for which the allocation gives every vector the same runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <veloxquant/core/artifact_store.hpp>
+
+#include "filled_cache.hpp"
+
+namespace veloxquant::bench {
+
+// For `spectral` with frames of so many tokens. Of 128 coordinates 16 take 4 bits, 32 take 3, 48 take 2 and 32 none:
+// 2 bits on average, and the gain.
+std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, std::int64_t frame);
+
+}  // namespace veloxquant::bench

@@ -1,0 +1,62 @@
+// Looks on while the unquantized model runs, and measures by group what a base method loses on the model's own keys
+// and values, and how large they are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+#include <veloxquant/models/decoder.hpp>
+#include <veloxquant/quantizers/vector_quantizer.hpp>
+
+#include "calibration/model_groups.hpp"
+
+namespace veloxquant {
+
+// A base method at each of its widths, for keys and for values.
+struct WidthMethods {
+  std::vector<std::shared_ptr<const VectorQuantizer>> keys, values;
+
+  const VectorQuantizer& at(Role role, std::size_t width) const {
+    return *(role == Role::keys ? keys : values)[width];
+  }
+};
+
+class GroupStatistics {
+ public:
+  // The first `sinks` tokens of each window are left out.
+  GroupStatistics(const Decoder& decoder, WidthMethods methods, std::int64_t sinks);
+
+  // A LayerObserver; each window comes in one piece.
+  void operator()(int layer, const LayerActivations& activations);
+
+  // E|x - x'|^2 / E|x|^2 of group `g` at each width; 0 where all vectors are zero.
+  std::vector<double> distortion(std::size_t g) const;
+  // The expected square of what a group of distortion one adds to the hidden states, over theirs, up to a factor that
+  // is taken to be the same for all groups (the sum of squared attention weights). With errors that have no preferred
+  // direction, logits <q, k> / sqrt(d) are off by E|q|^2 E|k|^2 / d^2, which moves the output among the values, and
+  // values are off by E|v|^2:
+  //
+  //     keys     sum over query heads of E|q|^2 |W_O|^2 / d  *  E|k|^2 / d^2  *  E|v - E v|^2  /  E|hidden|^2
+  //     values   sum over query heads of        |W_O|^2 / d                   *  E|v|^2        /  E|hidden|^2
+  double proxy(std::size_t g) const;
+
+ private:
+  struct Layer {
+    double hidden_square = 0, tokens = 0;         // sums over tokens
+    std::vector<double> query_square;             // by query head
+    std::vector<double> projection_square;        // |W_O|^2 by query head
+    std::vector<std::vector<double>> value_mean;  // by KV head, a sum
+  };
+  void add_errors(int layer, const LayerActivations& activations);
+
+  ModelGroups groups_;
+  int queries_per_head_;
+  WidthMethods methods_;
+  std::int64_t sinks_;
+  std::shared_ptr<ThreadPool> pool_;
+  std::vector<Layer> layers_;
+  std::vector<double> energy_;               // by group, sum of |x|^2
+  std::vector<std::vector<double>> errors_;  // by group and width, sum of |x - x'|^2
+};
+
+}  // namespace veloxquant
