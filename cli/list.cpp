@@ -69,7 +69,11 @@ int list(const ListOptions& options) {
                                    {"head_dim", options.head_dim},
                                    {"cpu_level", cpu_level()},
                                    {"cpu_levels", available_cpu_levels()},
-                                   {"methods", nlohmann::ordered_json::array()}};
+                                   {"methods", nlohmann::ordered_json::array()},
+                                   {"presets", nlohmann::ordered_json::array()}};
+    for (const Preset& preset : presets())
+      json["presets"].push_back(
+          {{"name", preset.name}, {"method", preset.method}, {"summary", preset.summary}});
     for (const Row& row : rows) {
       json["methods"].push_back({{"name", row.name},
                                  {"summary", row.info.summary},
@@ -103,7 +107,11 @@ int list(const ListOptions& options) {
   fmt::print(
       "\noptions: scale=one|matched|unbiased (default), transform=none|hadamard|haar, group=32|64|128, "
       "seed=N, centre=true|false\n");
-  fmt::print("CPU level: {} (available: {}; pin one with VELOXQUANT_CPU)\n", cpu_level(),
+  fmt::print("presets, in place of a method:");
+  for (const Preset& preset : presets())
+    fmt::print("{} {} = {} ({})", &preset == presets().data() ? "" : ",", preset.name, preset.method,
+               preset.summary);
+  fmt::print("\nCPU level: {} (available: {}; pin one with VELOXQUANT_CPU)\n", cpu_level(),
              fmt::join(available_cpu_levels(), ", "));
   return kDone;
 }

@@ -72,7 +72,19 @@ std::vector<float> RopeConfig::inverse_frequencies() const {
   return result;
 }
 
+std::span<const Preset> presets() noexcept {
+  static constexpr Preset kPresets[] = {
+      {"small", "spectral:1.5", "a tenth of fp16, where memory decides"},
+      {"balanced", "spectral:2.25", "a seventh of fp16, the usual choice"},
+      {"safe", "spectral:3", "a fifth of fp16, where every token counts"},
+  };
+  return kPresets;
+}
+
 MethodSpec MethodSpec::parse(const std::string& text) {
+  for (const Preset& preset : presets()) {
+    if (text == preset.name) return parse(preset.method);
+  }
   MethodSpec spec;
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin <= text.size();) {

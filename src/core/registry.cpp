@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <veloxquant/core/config.hpp>
 #include <veloxquant/core/error.hpp>
 
 #include "core/dispatch.hpp"
@@ -48,8 +49,11 @@ Entry entry(const std::string& name) {
   const std::lock_guard lock(t.mutex);
   const auto found = t.entries.find(name);
   if (found == t.entries.end()) {
-    throw ConfigError("registry", fmt::format("unknown method {}; known are {}", quote(name),
-                                              fmt::join(names_in(t), ", ")));
+    std::vector<std::string> known;
+    for (const Preset& preset : presets()) known.emplace_back(preset.name);
+    throw ConfigError("registry",
+                      fmt::format("unknown method {}; known are {}, and the presets {}", quote(name),
+                                  fmt::join(names_in(t), ", "), fmt::join(known, ", ")));
   }
   return found->second;
 }
@@ -129,7 +133,8 @@ void QuantizerRegistry::add(const std::string& name, QuantizerMaker make, Method
   std::sort(info.bits.begin(), info.bits.end());
   Table& t = table();
   const std::lock_guard lock(t.mutex);
-  if (!t.entries.emplace(name, Entry{std::move(make), std::move(info)}).second) {
+  const bool preset = std::ranges::any_of(presets(), [&](const Preset& p) { return name == p.name; });
+  if (preset || !t.entries.emplace(name, Entry{std::move(make), std::move(info)}).second) {
     throw ConfigError("registry",
                       fmt::format("method '{}' is registered already; choose another name", name));
   }

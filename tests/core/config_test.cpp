@@ -3,6 +3,7 @@
 #include <cmath>
 #include <veloxquant/core/config.hpp>
 #include <veloxquant/core/error.hpp>
+#include <veloxquant/core/registry.hpp>
 
 namespace veloxquant {
 namespace {
@@ -104,6 +105,18 @@ TEST(Config, HostileJsonIsRefusedInAShortMessage) {
         "{\"layer_overrides\": {\"" + big + "\": {}}}", "{\"model\": \"" + big + "\x01\"}"}) {
     EXPECT_NE(message(text), "accepted");
     EXPECT_LT(message(text).size(), 500u) << text.substr(0, 40);
+  }
+}
+
+TEST(Config, PresetsAreMethodsByName) {
+  for (const Preset& preset : presets()) {
+    const MethodSpec spec = MethodSpec::parse(preset.name);
+    EXPECT_EQ(spec.to_string(), preset.method);
+    EXPECT_FALSE(QuantizerRegistry::contains(preset.name));
+    EXPECT_THROW(MethodSpec::parse(std::string(preset.name) + ":2"),
+                 ConfigError);  // it has no width of its own
+    EXPECT_THROW(QuantizerRegistry::add(preset.name, [](const QuantizerOptions&) { return nullptr; }),
+                 ConfigError);
   }
 }
 

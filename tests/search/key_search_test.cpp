@@ -16,12 +16,11 @@ namespace {
 using namespace veloxquant::testing;
 
 // The best tokens by inner product with the keys as the cache gives them back.
-std::vector<Neighbour> full_scan(const PackedKVCache& cache, int row, int head, const Tensor& query,
-                                 std::size_t k) {
-  const Tensor keys = cache.state().first;
+std::vector<Neighbour> full_scan(const Tensor& keys, std::int64_t size, int row, int head,
+                                 const Tensor& query, std::size_t k) {
   const std::int64_t d = keys.dim(3);
   std::vector<Neighbour> all;
-  for (std::int64_t t = 0; t < cache.size(row); ++t) {
+  for (std::int64_t t = 0; t < size; ++t) {
     const float* key = keys.data<float>() + ((row * keys.dim(1) + head) * keys.dim(2) + t) * d;
     double product = 0;
     for (std::int64_t c = 0; c < d; ++c) product += double{key[c]} * double{query.data<float>()[c]};
@@ -37,7 +36,7 @@ void expect_full_scan(const KeySearch& search, const PackedKVCache& cache, int r
                       const std::string& what) {
   const Tensor query = random_vectors({cache.config().options().head_dim}, seed);
   const SearchResult found = search.search(row, head, query, {.top_k = 10, .eps0 = 7});
-  const auto wanted = full_scan(cache, row, head, query, 10);
+  const auto wanted = full_scan(cache.state().first, cache.size(row), row, head, query, 10);
   ASSERT_EQ(found.neighbours.size(), wanted.size()) << what;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     EXPECT_EQ(found.neighbours[i].index, wanted[i].index) << what;
@@ -67,6 +66,7 @@ TEST(KeySearch, PrunesWithTheDefaultMargins) {
   PackedKVCache cache = make_cache({.keys = "rabitq:4", .kv_heads = 1, .head_dim = 128});
   cache.append(random_vectors({1, 1, 8192, 128}, 1));
   const KeySearch search(cache);
+  const Tensor keys = cache.state().first;
   // One bit a coordinate, a factor, a sine, and what the object itself takes.
   EXPECT_LE(8.0 * static_cast<double>(search.nbytes()) / (8192 * 128), 1.4);
   double found = 0, reranked = 0;
@@ -74,11 +74,10 @@ TEST(KeySearch, PrunesWithTheDefaultMargins) {
   for (unsigned i = 0; i < kQueries; ++i) {
     // Half along a key, as queries are that look for one.
     const Tensor noise = random_vectors({128}, 100 + i), query = noise.copy();
-    const Tensor key = cache.state().first;
     for (std::int64_t c = 0; c < 128; ++c)
-      query.data<float>()[c] += 0.7f * key.data<float>()[128 * 37 * i + c];
+      query.data<float>()[c] += 0.7f * keys.data<float>()[128 * 37 * i + c];
     const SearchResult result = search.search(0, 0, query);
-    for (const Neighbour& n : full_scan(cache, 0, 0, query, 10))
+    for (const Neighbour& n : full_scan(keys, 8192, 0, 0, query, 10))
       found += std::any_of(result.neighbours.begin(), result.neighbours.end(),
                            [&](const Neighbour& other) { return other.index == n.index; })
                    ? 1

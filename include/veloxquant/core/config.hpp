@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,11 +44,20 @@ struct MethodSpec {
   QuantizerOptions options{};
 
   // name[:width][:option=value]..., as "trellis:2", "affine:4:group=32"; methods with a budget take it in
-  // place of a width, "spectral:1.5". What is left open keeps its default. Throws ConfigError, also for an
-  // option given twice.
+  // place of a width, "spectral:1.5". What is left open keeps its default. The name of a preset stands for
+  // its method. Throws ConfigError, also for an option given twice.
   static MethodSpec parse(const std::string& text);
   std::string to_string() const;
 };
+
+// Compositions for those who want a cache of some size and not a choice, by measurement on the probe models
+// (docs/methods/spectral.md). All are of `spectral` and need its artifacts.
+struct Preset {
+  const char* name;
+  const char* method;  // as MethodSpec::parse() takes it
+  const char* summary;
+};
+std::span<const Preset> presets() noexcept;
 
 struct LayerOverride {
   std::optional<MethodSpec> keys{}, values{};
