@@ -22,7 +22,8 @@ namespace {
 
 struct PrecomputeFlags {
   std::string method, model, output, text, frame = "64", metric = "output", sensitivity = "measured",
-                                           code = "trellis", gain = "on", arithmetic = "auto";
+                                           code = "trellis", gain = "on", smoothing = "balanced",
+                                           arithmetic = "auto";
   std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
   double target_bits = 2;
   std::uint64_t seed = 0;
@@ -49,7 +50,7 @@ struct CalibratedMethod {
 const std::vector<CalibratedMethod>& calibrated_methods() {
   static const std::vector<CalibratedMethod> kMethods = {
       {"spectral",
-       {"--frame", "--metric", "--sensitivity", "--code", "--gain"},
+       {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain"},
        [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
          return precompute_spectral(decoder, request,
                                     {.frame = frame_of(f.frame),
@@ -57,6 +58,11 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
                                      .sensitivity = sensitivity_from(f.sensitivity),
                                      .code = run_code_from(f.code),
                                      .gain = f.gain == "on"});
+       }},
+      {"vecinfer",
+       {"--smoothing"},
+       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return precompute_vecinfer(decoder, request, smoothing_from(f.smoothing));
        }},
   };
   return kMethods;
@@ -119,7 +125,8 @@ int precompute(const PrecomputeFlags& f, const CLI::App& command) {
   fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
              f.sequence_length);
   fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
-  if (store.facts().at("sensitivity") != to_string(Sensitivity::measured)) return kDone;
+  const auto weights = store.facts().find("sensitivity");
+  if (weights == store.facts().end() || weights->second != to_string(Sensitivity::measured)) return kDone;
   fmt::print("forecast of KL (nats per token):\n");
   for (const auto& [bits, kl] : spectral_forecast(store)) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
   return kDone;
@@ -162,10 +169,13 @@ void add_precompute(Commands& commands) {
   sub->add_option("--gain", f->gain, "4-bit gain per vector")
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str();
+  sub->add_option("--smoothing", f->smoothing, "what channels of keys are divided by")
+      ->check(CLI::IsMember({"balanced", "keys", "none"}))
+      ->capture_default_str();
   sub->add_option("--sinks", f->sinks, "first tokens of a window left out, which caches keep exact")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  sub->add_option("--seed", f->seed, "of sampled positions")->capture_default_str();
+  sub->add_option("--seed", f->seed, "of everything sampled")->capture_default_str();
   sub->add_option("--threads", f->threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

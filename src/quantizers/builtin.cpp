@@ -10,8 +10,10 @@
 #include <veloxquant/transform/rotation.hpp>
 
 #include "calibration/spectral_artifact.hpp"
+#include "calibration/vecinfer_artifact.hpp"
 #include "quantizers/coded_quantizer.hpp"
 #include "quantizers/spectral.hpp"
+#include "quantizers/vecinfer.hpp"
 
 namespace veloxquant {
 namespace {
@@ -117,6 +119,7 @@ std::vector<BuiltinMethod> builtin_methods() {
     methods.back().info.reads_artifacts = false;
   }
   methods.push_back({kSpectralMethod, make_spectral, spectral_info()});
+  methods.push_back({kVecInferMethod, make_vecinfer, vecinfer_info()});
   return methods;
 }
 

@@ -4,6 +4,9 @@
 // keys before RoPE and of values, the output-weighted metric); the fits follow from them; then, if weights are
 // to be measured, each group is coded alone at 2 bits and the divergence that this causes is compared with what
 // its spectrum predicts.
+//
+// `vecinfer`: one pass keeps a sample of the keys and values of every KV head, and the energy of the queries'
+// channels; smoothing factors and codebooks follow from them.
 #pragma once
 
 #include <cstdint>
@@ -64,6 +67,19 @@ struct SpectralOptions {
 // of 8.
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options);
+
+// What `vecinfer` divides the channels of keys by before it rotates them.
+enum class Smoothing : std::uint8_t {
+  balanced,  // (E k^2 / E q^2)^(1/4): errors then weigh least on the scores
+  keys,      // sqrt(max |k|), as the paper (arXiv:2510.06175) has it
+  none,      // 1
+};
+const char* to_string(Smoothing smoothing) noexcept;
+Smoothing smoothing_from(const std::string& name);  // throws ConfigError
+
+// Throws ConfigError for a text that is too short to train codebooks on, UnsupportedError for head sizes that are
+// no multiple of 8.
+ArtifactStore precompute_vecinfer(Decoder& decoder, const CalibrationRequest& request, Smoothing smoothing);
 
 // {bits per element, predicted KL} of spectral artifacts at the budgets 1, 1.25, ... 4. Throws ArtifactError.
 std::vector<std::pair<double, double>> spectral_forecast(const ArtifactStore& artifacts);
