@@ -66,6 +66,7 @@ GroupStatistics::GroupStatistics(const Decoder& decoder, WidthMethods methods, s
   for (int l = 0; l < groups_.layers; ++l) {
     Layer& layer = layers_[as_size(l)];
     layer.query_square.resize(as_size(decoder.config().heads));
+    layer.output_square.resize(layer.query_square.size());
     layer.projection_square.resize(layer.query_square.size());
     layer.value_mean.assign(as_size(groups_.kv_heads), std::vector<double>(as_size(dim)));
     const Tensor projection = decoder.output_projection(l);
@@ -91,8 +92,11 @@ void GroupStatistics::operator()(int l, const LayerActivations& a) {
   layer.tokens += counted;
   layer.hidden_square +=
       square_sum(a.input.span<const float>()) / static_cast<double>(a.input.dim(0)) * counted;
-  for (std::size_t h = 0; h < layer.query_square.size(); ++h)
+  const Tensor outputs = a.attention.contiguous();
+  for (std::size_t h = 0; h < layer.query_square.size(); ++h) {
     layer.query_square[h] += square_sum(head_rows(a.queries, static_cast<std::int64_t>(h), sinks_));
+    layer.output_square[h] += square_sum(head_rows(outputs, static_cast<std::int64_t>(h), sinks_));
+  }
   for (int h = 0; h < groups_.kv_heads; ++h) {
     const auto values = head_rows(a.values, h, sinks_);
     for (std::size_t i = 0; i < values.size(); ++i)
@@ -120,6 +124,13 @@ std::vector<double> GroupStatistics::distortion(std::size_t g) const {
   return result;
 }
 
+double GroupStatistics::hidden_square(const Layer& layer) const {
+  double square = layer.hidden_square;
+  for (std::size_t q = 0; q < layer.output_square.size(); ++q)
+    square += layer.projection_square[q] / groups_.head_dim * layer.output_square[q];
+  return square / layer.tokens;
+}
+
 double GroupStatistics::proxy(std::size_t g) const {
   const Layer& layer = layers_[as_size(groups_.layer_of(g))];
   const auto head = as_size(groups_.head_of(g));
@@ -129,8 +140,9 @@ double GroupStatistics::proxy(std::size_t g) const {
   for (std::size_t q = head * as_size(queries_per_head_); q < (head + 1) * as_size(queries_per_head_); ++q) {
     reach += layer.projection_square[q] / dim * (keys ? layer.query_square[q] / layer.tokens : 1);
   }
-  if (!(layer.hidden_square > 0)) return 0;
-  const double own = energy_[g] / layer.hidden_square;
+  const double hidden = hidden_square(layer);
+  if (!(hidden > 0)) return 0;
+  const double own = energy_[g] / layer.tokens / hidden;
   if (!keys) return reach * own;
   const std::size_t values = groups_.index(groups_.layer_of(g), Role::values, groups_.head_of(g));
   double spread = energy_[values] / layer.tokens;

@@ -31,22 +31,26 @@ class GroupStatistics {
 
   // E|x - x'|^2 / E|x|^2 of group `g` at each width; 0 where all vectors are zero.
   std::vector<double> distortion(std::size_t g) const;
-  // The expected square of what a group of distortion one adds to the hidden states, over theirs, up to a factor that
-  // is taken to be the same for all groups (the sum of squared attention weights). With errors that have no preferred
-  // direction, logits <q, k> / sqrt(d) are off by E|q|^2 E|k|^2 / d^2, which moves the output among the values, and
-  // values are off by E|v|^2:
+  // The expected square of what a group of distortion one adds to the hidden states, over theirs after attention
+  // (which is what the norm behind it divides by), up to a factor that is taken to be the same for all groups (the sum
+  // of squared attention weights). With errors that have no preferred direction, logits <q, k> / sqrt(d) are off by
+  // E|q|^2 E|k|^2 / d^2, which moves the output among the values, and values are off by E|v|^2:
   //
   //     keys     sum over query heads of E|q|^2 |W_O|^2 / d  *  E|k|^2 / d^2  *  E|v - E v|^2  /  E|hidden|^2
   //     values   sum over query heads of        |W_O|^2 / d                   *  E|v|^2        /  E|hidden|^2
+  //
+  // where E|hidden|^2 is that of the layer's input plus, over all query heads, |W_O|^2 / d E|output of the head|^2.
   double proxy(std::size_t g) const;
 
  private:
   struct Layer {
     double hidden_square = 0, tokens = 0;         // sums over tokens
-    std::vector<double> query_square;             // by query head
+    std::vector<double> query_square;             // by query head, a sum
+    std::vector<double> output_square;            // likewise, of attention's output
     std::vector<double> projection_square;        // |W_O|^2 by query head
     std::vector<std::vector<double>> value_mean;  // by KV head, a sum
   };
+  double hidden_square(const Layer& layer) const;  // after attention, mean over tokens
   void add_errors(int layer, const LayerActivations& activations);
 
   ModelGroups groups_;

@@ -110,8 +110,16 @@ TEST_F(RatequantCalibration, ProxyFollowsItsDefinition) {
         of_keys += weights * query_square;
         of_values += weights;
       }
-      const double stream =
+      double stream =
           square(a.input.data<const float>(), a.input.numel()) / static_cast<double>(a.input.dim(0));
+      const Tensor outputs = a.attention.contiguous();
+      for (std::int64_t q = 0; q < 4; ++q) {
+        double weights = 0;
+        for (std::int64_t row = 0; row < hidden; ++row)
+          weights += square(projection.data<const float>() + row * hidden + q * dim, dim) / dim;
+        for (std::int64_t t = kSinks; t < tokens; ++t)
+          stream += weights * square(outputs.data<const float>() + (q * tokens + t) * dim, dim) / counted;
+      }
       of_keys *= key_square / static_cast<double>(dim * dim) * spread / stream;
       of_values *= value_square / stream;
       EXPECT_NEAR(value(store, layer, Role::keys, "proxy", head), of_keys, 1e-4 * of_keys);
