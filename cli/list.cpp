@@ -52,7 +52,9 @@ Row describe(const std::string& name, int head_dim) {
 
 // "packed kernels", or by width where they differ.
 std::string attention_of(const Row& row) {
-  if (row.attention.empty()) return "by the artifacts: see `veloxquant plan --artifacts`";
+  const bool none = std::ranges::all_of(row.bits_per_element, [](double bits) { return bits == 0; });
+  if (row.attention.empty() || (none && row.info.reads_artifacts))
+    return "by the artifacts: see `veloxquant plan --artifacts`";
   if (std::equal(row.attention.begin() + 1, row.attention.end(), row.attention.begin()))
     return row.attention[0];
   std::vector<std::string> widths;
@@ -94,8 +96,10 @@ int list(const ListOptions& options) {
     fmt::print("{:16}{}\n", row.name, row.info.summary);
     std::vector<std::string> widths;
     for (std::size_t i = 0; i < row.info.bits.size(); ++i) {
-      widths.push_back(row.bits_per_element[i] > 0
-                           ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
+      const bool made = row.bits_per_element[i] > 0;
+      widths.push_back(made ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
+                       : row.info.reads_artifacts
+                           ? std::to_string(row.info.bits[i])
                            : fmt::format("{} (not at this head_dim)", row.info.bits[i]));
     }
     fmt::print("{:16}bits       {}\n", "", fmt::join(widths, ", "));

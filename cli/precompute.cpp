@@ -27,7 +27,7 @@ namespace {
 struct PrecomputeFlags {
   std::string method, model, output, text, activations,
       frame = "64", metric = "output", sensitivity = "measured", code = "trellis", gain = "on",
-      base = "turboquant_mse", arithmetic = "auto";
+      base = "turboquant_mse", smoothing = "balanced", arithmetic = "auto";
   std::vector<int> widths = {1, 2, 3, 4};
   std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
   double target_bits = 2;
@@ -76,7 +76,7 @@ SpectralOptions spectral_options(const PrecomputeFlags& f) {
 const std::vector<CalibratedMethod>& calibrated_methods() {
   static const std::vector<CalibratedMethod> kMethods = {
       {"spectral",
-       {"--frame", "--metric", "--sensitivity", "--code", "--gain"},
+       {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain"},
        [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
          return precompute_spectral(decoder, request, spectral_options(f));
        },
@@ -89,11 +89,16 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
                                     std::make_shared<ThreadPool>(f.threads));
        }},
       {"ratequant",
-       {"--base", "--widths", "--sensitivity"},
+       {"--target-bits", "--base", "--widths", "--sensitivity"},
        [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
          return precompute_ratequant(
              decoder, request,
              {.base = f.base, .widths = f.widths, .sensitivity = sensitivity_from(f.sensitivity)});
+       }},
+      {"vecinfer",
+       {"--smoothing"},
+       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
+         return precompute_vecinfer(decoder, request, smoothing_from(f.smoothing));
        }},
   };
   return kMethods;
@@ -323,10 +328,13 @@ void add_precompute(Commands& commands) {
   sub->add_option("--widths", f->widths, "widths to choose from, ascending, with commas")
       ->delimiter(',')
       ->capture_default_str();
+  sub->add_option("--smoothing", f->smoothing, "what channels of keys are divided by")
+      ->check(CLI::IsMember({"balanced", "keys", "none"}))
+      ->capture_default_str();
   sub->add_option("--sinks", f->sinks, "first tokens of a window left out, which caches keep exact")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  sub->add_option("--seed", f->seed, "of sampled positions")->capture_default_str();
+  sub->add_option("--seed", f->seed, "of everything sampled")->capture_default_str();
   sub->add_option("--threads", f->threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include "attention/decoded_blocks.hpp"
 #include "attention/float_blocks.hpp"
 #include "attention/mixed_blocks.hpp"
+#include "attention/product_blocks.hpp"
 #include "attention/scalar_blocks.hpp"
 #include "attention/scalar_words.hpp"
 #include "attention/trellis_blocks.hpp"
@@ -32,6 +33,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
     KeyKernel kernel = mixed_keys(spec, arithmetic);
     return kernel.scores != nullptr ? kernel : decoded_keys(spec);
   }
+  if (spec.kind == CodeKind::product) return product_keys(spec);
   if (arithmetic == AttentionArithmetic::precise) return {};
   const KernelLevel level = kernel_level();
   const bool avx512 = level == KernelLevel::avx512;
@@ -60,6 +62,7 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
     ValueKernel kernel = mixed_values(spec, arithmetic);
     return kernel.add != nullptr ? kernel : decoded_values(spec);
   }
+  if (spec.kind == CodeKind::product) return decoded_values(spec);
   if (arithmetic == AttentionArithmetic::precise) return {};
   const KernelLevel level = kernel_level();
   const bool avx512 = level == KernelLevel::avx512;

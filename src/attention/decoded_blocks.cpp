@@ -9,8 +9,8 @@
 namespace veloxquant {
 namespace {
 
-// A run of the code: where it stands in a section and in a row, and how its codes become floats (without
-// the vector's scale, which is the caller's).
+// A run of a mixed code, or the whole of another: where it stands in a section and in a row, and how its
+// codes become floats (without the vector's scale, which is the caller's).
 struct DecodedRun {
   std::unique_ptr<const BlockOrder> order;
   TileDecoder decoder;
@@ -29,11 +29,14 @@ const DecodedTables<Kernel>& tables_of(const Kernel& kernel) {
 }
 
 std::vector<DecodedRun> decoded_runs(const CodeSpec& spec, Role role) {
-  std::vector<DecodedRun> runs;
   if (spec.kind != CodeKind::mixed) {
-    runs.push_back({block_order(spec, role), tile_decoder(spec), 0, 0});
-    return runs;
+    CodeSpec codes = spec;
+    codes.vector_scale = VectorScale::none;
+    std::vector<DecodedRun> whole;
+    whole.push_back({block_order(codes, role), tile_decoder(codes), 0, 0});
+    return whole;
   }
+  std::vector<DecodedRun> runs;
   std::size_t codes = 0, first = 0;
   for (const CodeRun& run : spec.runs) {
     const CodeSpec code = spec.of_run(run);
@@ -137,5 +140,8 @@ ValueKernel decoded_values(const CodeSpec& spec) {
               DecodedTables<ValueKernel>{decoded_runs(spec, Role::values), std::move(rows)}),
           .most_rows = kRowsBeforeTiles};
 }
+
+bool reads_decoded(const KeyKernel& kernel) { return kernel.scores == score_decoded; }
+bool reads_decoded(const ValueKernel& kernel) { return kernel.add == add_decoded; }
 
 }  // namespace veloxquant

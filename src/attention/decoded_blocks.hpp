@@ -1,6 +1,7 @@
-// Block kernels of mixed codes, or of single runs of them, that have no kernels of their own: a block's rows are decoded, run by
-// run, and attended as f32 rows (float_blocks.hpp), in fp32 throughout. Tiles cannot serve there: with
-// fewer coordinates than the vector has, rows in the space of the input cost a matrix product each.
+// Block kernels that decode a block's rows and attend on them as f32 rows (float_blocks.hpp), in fp32
+// throughout: of product codes, and of mixed codes, or single runs of them, that have no kernels of their own. Tiles
+// cannot serve for the latter: with fewer coordinates than the vector has, rows in the space of the input cost
+// a matrix product each.
 #pragma once
 
 #include <veloxquant/core/registry.hpp>
@@ -11,5 +12,8 @@ namespace veloxquant {
 
 KeyKernel decoded_keys(const CodeSpec& spec);
 ValueKernel decoded_values(const CodeSpec& spec);
+// Whether a kernel is one of these.
+bool reads_decoded(const KeyKernel& kernel);
+bool reads_decoded(const ValueKernel& kernel);
 
 }  // namespace veloxquant

@@ -14,6 +14,7 @@
 #include "attention/attend.hpp"
 #include "attention/attend_run.hpp"
 #include "attention/trellis_vbmi.hpp"
+#include "codebook/product_table.hpp"
 #include "codebook/row_code.hpp"
 #include "core/dispatch.hpp"
 
@@ -248,6 +249,24 @@ void decode_affine(const TileDecoder& self, const std::uint8_t* codes, const std
                 });
 }
 
+// ---- Indices of centroids.
+
+// Centroids of Dims floats, 4 or 8, are written by whole vectors of as many lanes.
+template <int Bits, int Dims>
+void decode_product(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t*, int count,
+                    float* tile) {
+  const hn::CappedTag<float, Dims> d;
+  constexpr int kStep = static_cast<int>(hn::MaxLanes(hn::CappedTag<float, Dims>()));
+  const float* centroids = self.spec.table->data();
+  const auto parts = static_cast<std::size_t>(self.spec.head_dim / Dims);
+  for (int t = 0; t < count; ++t, codes += self.spec.code_bytes()) {
+    for (std::size_t i = 0; i < parts; ++i, tile += Dims) {
+      const float* centroid = centroids + product_index(codes, i, Bits) * Dims;
+      for (int c = 0; c < Dims; c += kStep) hn::StoreU(hn::LoadU(d, centroid + c), d, tile + c);
+    }
+  }
+}
+
 // ---- The choice.
 
 TileDecoder::Function find_scalar(int bits) {
@@ -273,8 +292,16 @@ TileDecoder::Function find_affine(int bits) {
   return by_bits[bits - 2];
 }
 
+TileDecoder::Function find_product(const CodeSpec& spec) {
+  if (spec.bits == 12) return spec.group == 4 ? decode_product<12, 4> : decode_product<12, 8>;
+  return spec.group == 4 ? decode_product<8, 4> : decode_product<8, 8>;
+}
+
 // Null for codes that have no vector decoder: those of several widths, and vectors with a gain.
 TileDecoder::Function find_decoder(const CodeSpec& spec) {
+  if (spec.kind == CodeKind::product) return find_product(spec);
+  if (spec.kind == CodeKind::product)
+    return spec.vector_scale == VectorScale::gain ? nullptr : find_product(spec);
   if (spec.kind >= CodeKind::scalar && spec.vector_scale != VectorScale::f16) return nullptr;
   const bool whole_groups = spec.group > 0 && spec.group % kBlock == 0 && spec.head_dim % spec.group == 0;
   switch (spec.kind) {
@@ -295,6 +322,7 @@ TileDecoder::Function find_decoder(const CodeSpec& spec) {
     case CodeKind::trellis:
       return find_trellis(spec);
     case CodeKind::mixed:
+    case CodeKind::product:
       return nullptr;
   }
   return nullptr;
@@ -339,6 +367,8 @@ bool bits_exist(CodeKind kind, int bits) {
       return bits >= 1 && bits <= 4;
     case CodeKind::mixed:
       return bits == 0;
+    case CodeKind::product:
+      return bits == 8 || bits == 12;
   }
   return false;
 }
@@ -357,8 +387,13 @@ void check(const CodeSpec& spec) {
     refuse(fmt::format("group {} does not divide head_dim {}", spec.group, spec.head_dim));
   }
   for (const CodeRun& run : spec.runs) check(spec.of_run(run));
-  if (spec.kind != CodeKind::scalar && spec.kind != CodeKind::trellis) return;
-  const std::size_t wanted = spec.kind == CodeKind::trellis ? 256 : std::size_t{1} << spec.bits;
+  if (spec.kind == CodeKind::product &&
+      ((spec.group != 4 && spec.group != 8) || spec.head_dim % spec.group != 0)) {
+    refuse(fmt::format("sub-vectors of {} coordinates; it is 4 or 8, and divides head_dim {}", spec.group,
+                       spec.head_dim));
+  }
+  if (spec.table_size() == 0) return;
+  const std::size_t wanted = spec.table_size();
   const std::size_t held = spec.table ? spec.table->size() : 0;
   if (held != wanted) refuse(fmt::format("its table holds {} values, not {}", held, wanted));
 }

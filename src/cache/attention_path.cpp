@@ -1,7 +1,7 @@
 // Which way attention reads a layer, in words.
 #include <fmt/format.h>
 
-#include "attention/mixed_blocks.hpp"
+#include "attention/decoded_blocks.hpp"
 #include "cache/coded_side.hpp"
 
 namespace veloxquant {
@@ -12,15 +12,15 @@ struct Path {
   std::string why{};  // not the packed kernels
 };
 
-// Kernels of mixed codes may be those that decode a block and then read floats.
-bool reads_packed(const CodedSide& side, const CodeSpec& spec, Role role, int head,
-                  AttentionArithmetic arithmetic) {
-  if (spec.kind == CodeKind::mixed) {
-    return role == Role::keys ? mixed_keys(spec, arithmetic).scores != nullptr
-                              : mixed_values(spec, arithmetic).add != nullptr;
-  }
-  return role == Role::keys ? side.key_kernel(head).scores != nullptr
-                            : side.value_kernel(head).add != nullptr;
+// How the kernels of a KV head read blocks.
+enum class Reading { none, decoded, packed };
+
+Reading reading_of(const CodedSide& side, Role role, int head) {
+  const auto of = [](const auto& kernel, bool exists) {
+    return !exists ? Reading::none : reads_decoded(kernel) ? Reading::decoded : Reading::packed;
+  };
+  return role == Role::keys ? of(side.key_kernel(head), side.key_kernel(head).scores != nullptr)
+                            : of(side.value_kernel(head), side.value_kernel(head).add != nullptr);
 }
 
 Path path_of(const LayerKernels& kernels, const VectorQuantizer& method, Role role, int head) {
@@ -30,11 +30,12 @@ Path path_of(const LayerKernels& kernels, const VectorQuantizer& method, Role ro
   if (method.frame() > 0 && method.frame() < CodedSide::kShortestFrame)
     return {"decoded tiles", fmt::format("frames of {} tokens are too short", method.frame())};
   const CodedSide& side = role == Role::keys ? kernels.keys : kernels.values;
-  if (reads_packed(side, *spec, role, head, kernels.arithmetic)) return {};
+  const Reading reading = reading_of(side, role, head);
+  if (reading == Reading::packed) return {};
   const std::string where = kernels.arithmetic == AttentionArithmetic::precise
                                 ? "in precise arithmetic"
                                 : "at the CPU level " + kernels.level;
-  return {spec->kind == CodeKind::mixed ? "decoded blocks" : "decoded tiles",
+  return {reading == Reading::decoded ? "decoded blocks" : "decoded tiles",
           fmt::format("{} ({}) have no kernel {}", to_string(role), spec->name(), where)};
 }
 

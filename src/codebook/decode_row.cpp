@@ -3,6 +3,7 @@
 
 #include <veloxquant/core/half.hpp>
 
+#include "codebook/product_table.hpp"
 #include "codebook/row_code.hpp"
 #include "pack/bits.hpp"
 
@@ -81,6 +82,16 @@ void decode_mixed(const CodeSpec& spec, const std::uint8_t* codes, const std::ui
   }
 }
 
+void decode_product(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
+  const float scale = vector_scale_at(spec, scales);
+  const auto dims = static_cast<std::size_t>(spec.group),
+             parts = static_cast<std::size_t>(spec.head_dim) / dims;
+  for (std::size_t i = 0; i < parts; ++i) {
+    const float* centroid = spec.table->data() + product_index(codes, i, spec.bits) * dims;
+    for (std::size_t c = 0; c < dims; ++c) x[i * dims + c] = scale * centroid[c];
+  }
+}
+
 }  // namespace
 
 void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
@@ -104,6 +115,8 @@ void decode_row(const CodeSpec& spec, const std::uint8_t* codes, const std::uint
       return decode_trellis(spec, codes, scales, x);
     case CodeKind::mixed:
       return decode_mixed(spec, codes, scales, x);
+    case CodeKind::product:
+      return decode_product(spec, codes, scales, x);
   }
 }
 

@@ -42,6 +42,22 @@ const char* to_string(Sensitivity sensitivity) noexcept {
   return "unknown";
 }
 
+const char* to_string(Smoothing smoothing) noexcept {
+  switch (smoothing) {
+    case Smoothing::balanced:
+      return "balanced";
+    case Smoothing::keys:
+      return "keys";
+    case Smoothing::none:
+      return "none";
+  }
+  return "unknown";
+}
+
+Smoothing smoothing_from(const std::string& name) {
+  return from_name(name, std::array{Smoothing::balanced, Smoothing::keys, Smoothing::none}, "smoothing");
+}
+
 KeyMetric key_metric_from(const std::string& name) {
   return from_name(name, std::array{KeyMetric::output, KeyMetric::query, KeyMetric::identity}, "metric");
 }

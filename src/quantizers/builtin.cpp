@@ -11,9 +11,11 @@
 
 #include "calibration/ratequant_artifact.hpp"
 #include "calibration/spectral_artifact.hpp"
+#include "calibration/vecinfer_artifact.hpp"
 #include "quantizers/coded_quantizer.hpp"
 #include "quantizers/ratequant.hpp"
 #include "quantizers/spectral.hpp"
+#include "quantizers/vecinfer.hpp"
 
 namespace veloxquant {
 namespace {
@@ -127,6 +129,7 @@ std::vector<BuiltinMethod> builtin_methods() {
   }
   methods.push_back({kSpectralMethod, make_spectral, spectral_info()});
   methods.push_back({kRatequantMethod, make_ratequant, ratequant_info()});
+  methods.push_back({kVecInferMethod, make_vecinfer, vecinfer_info()});
   return methods;
 }
 

@@ -25,6 +25,8 @@ const char* to_string(CodeKind kind) noexcept {
       return "trellis";
     case CodeKind::mixed:
       return "mixed";
+    case CodeKind::product:
+      return "product";
   }
   return "unknown";
 }
@@ -35,8 +37,10 @@ float gain_value(int u) noexcept {
 }
 
 std::size_t CodeSpec::code_bytes() const noexcept {
-  if (kind != CodeKind::mixed)
-    return (static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(bits) + 7) / 8;
+  if (kind != CodeKind::mixed) {
+    const int codes = kind == CodeKind::product ? head_dim / group : head_dim;
+    return (static_cast<std::size_t>(codes) * static_cast<std::size_t>(bits) + 7) / 8;
+  }
   std::size_t bytes = 0;
   for (const CodeRun& run : runs) bytes += run.code_bytes();
   return bytes;
@@ -51,7 +55,21 @@ std::size_t CodeSpec::scale_bytes() const noexcept {
     case CodeKind::scalar:
     case CodeKind::trellis:
     case CodeKind::mixed:
+    case CodeKind::product:
       return vector_scale == VectorScale::f16 ? 2 : vector_scale == VectorScale::gain ? 1 : 0;
+    default:
+      return 0;
+  }
+}
+
+std::size_t CodeSpec::table_size() const noexcept {
+  switch (kind) {
+    case CodeKind::scalar:
+      return std::size_t{1} << bits;
+    case CodeKind::trellis:
+      return 256;
+    case CodeKind::product:
+      return (std::size_t{1} << bits) * static_cast<std::size_t>(group);
     default:
       return 0;
   }

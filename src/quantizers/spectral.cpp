@@ -86,10 +86,8 @@ std::vector<std::vector<RunPlan>> allocate(const SpectralSettings& s, const Quan
   for (std::size_t g = 0; g < all.size(); ++g) {
     if (shares[g]) groups.push_back(all[g]);
   }
-  const Allocation allocation =
-      allocate_bits(groups, {.target_bits = budget_of(kSpectralMethod, o, s.target_bits),
-                             .code = s.code,
-                             .gain = s.gain});
+  const Allocation allocation = allocate_bits(
+      groups, {.target_bits = budget_of(kSpectralMethod, o, s.target_bits), .code = s.code, .gain = s.gain});
   std::vector<std::vector<RunPlan>> runs(all.size());
   for (std::size_t g = 0, next = 0; g < all.size(); ++g) {
     if (shares[g]) runs[g] = allocation.runs[next++];

@@ -37,13 +37,15 @@ struct KeySearch::State {
     const KVCacheOptions& o = of.options();
     require_served(*of.methods.keys, o.kv_heads);
     for (int h = 0; h < o.kv_heads; ++h) decoders.push_back(tile_decoder(*of.methods.keys->code_spec(h)));
-    planes.assign(static_cast<std::size_t>(o.batch * o.kv_heads), SignPlanes(o.head_dim));
+    planes.assign(static_cast<std::size_t>(o.batch) * static_cast<std::size_t>(o.kv_heads),
+                  SignPlanes(o.head_dim));
   }
 
   const SignPlanes& of(int row, int head) const { return planes[place(row, head)]; }
   SignPlanes& of(int row, int head) { return planes[place(row, head)]; }
   std::size_t place(int row, int head) const {
-    return static_cast<std::size_t>(row * cache->options().kv_heads + head);
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(cache->options().kv_heads) +
+           static_cast<std::size_t>(head);
   }
   const CacheRow& row_of(int row) const { return cache->rows[static_cast<std::size_t>(row)]; }
 
@@ -68,7 +70,7 @@ struct KeySearch::State {
     SignPlanes& to = of(row, head);
     const std::int64_t end = cache->coded(row_of(row).size);
     std::vector<std::uint8_t> buffer(canonical_buffer(*cache));
-    std::vector<float> rows(static_cast<std::size_t>(kPageTokens * cache->options().head_dim));
+    std::vector<float> rows(kPageTokens * static_cast<std::size_t>(cache->options().head_dim));
     for (std::int64_t begin = static_cast<std::int64_t>(to.size()), next; begin < end; begin = next) {
       next = std::min(end, (begin / kPageTokens + 1) * kPageTokens);
       decode(row, head, begin, static_cast<int>(next - begin), buffer.data(), rows.data());

@@ -35,6 +35,9 @@ inline std::vector<CodeChoice> all_codes() {
   for (int bits : {2, 3, 4, 5, 6, 8}) codes.push_back({CodeKind::affine, bits, 32});
   for (int bits = 1; bits <= 8; ++bits) codes.push_back({CodeKind::scalar, bits, 0});
   for (int bits = 1; bits <= 4; ++bits) codes.push_back({CodeKind::trellis, bits, 0});
+  for (int bits : {8, 12}) {
+    for (int dims : {4, 8}) codes.push_back({CodeKind::product, bits, dims});
+  }
   return codes;
 }
 
@@ -45,12 +48,12 @@ inline bool exists(const CodeChoice& code, int head_dim) {
 // The table's values are multiples of 1/4096, or not: the kernels may treat the former apart.
 inline CodeSpec make_spec(const CodeChoice& code, int head_dim, bool fine_table = false) {
   CodeSpec spec{code.kind, code.bits, head_dim, code.group, nullptr};
-  if (!spec.has_vector_scale()) return spec;
+  if (spec.table_size() == 0) return spec;
   std::mt19937 random(static_cast<unsigned>(code.bits));
   std::normal_distribution<float> normal;
-  auto table = std::make_shared<std::vector<float>>(code.kind == CodeKind::trellis ? 256u : 1u << code.bits);
+  auto table = std::make_shared<std::vector<float>>(spec.table_size());
   for (float& value : *table) value = fine_table ? normal(random) : std::round(normal(random) * 4096) / 4096;
-  if (!fine_table) {
+  if (!fine_table && code.kind != CodeKind::product) {
     table->front() = -8.0f;
     table->back() = 32767.0f / 4096.0f;
   }
@@ -86,7 +89,8 @@ inline std::vector<std::uint8_t> random_codes(const CodeSpec& spec, int count, s
       for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
   }
   // Bits of the last byte of a vector that belong to no code are zero.
-  const int used = spec.head_dim * spec.bits % 8;
+  const int fields = spec.kind == CodeKind::product ? spec.head_dim / spec.group : spec.head_dim;
+  const int used = fields * spec.bits % 8;
   for (std::size_t end = spec.code_bytes(); used > 0 && end <= bytes.size(); end += spec.code_bytes()) {
     bytes[end - 1] = static_cast<std::uint8_t>(bytes[end - 1] & ((1u << used) - 1u));
   }

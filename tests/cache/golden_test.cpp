@@ -57,8 +57,8 @@ TEST_P(Golden, StaysReadable) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, Golden,
-                         testing::Values("turboquant_mse:3", "trellis:2", "rabitq:3", "q4_0:4:transform=hadamard",
-                                         "affine:4:group=32", "fp8:8"),
+                         testing::Values("turboquant_mse:3", "trellis:2", "rabitq:3",
+                                         "q4_0:4:transform=hadamard", "affine:4:group=32", "fp8:8"),
                          [](const auto& param) {
                            std::string name = param.param;
                            return name.substr(0, name.find(':'));

@@ -242,6 +242,34 @@ TEST_F(Command, SpreadsABudgetOverABaseMethod) {
   EXPECT_EQ(precompute("--method ratequant --sensitivity none"), 2);
 }
 
+TEST_F(Command, CalibratesCodebooks) {
+#ifdef VELOXQUANT_SANITIZED
+  GTEST_SKIP() << "training takes minutes";
+#endif
+  const auto precompute = [&](const std::string& arguments) {
+    const std::string command =
+        "'" VELOXQUANT_COMMAND "' precompute --method vecinfer --model '" VELOXQUANT_SOURCE_DIR
+        "/models/demo/probe-6m-llama' --threads 1 --num-samples 1 --quiet --output '" +
+        folder_.string() + "' " + arguments + " >'" + (folder_ / "calibrated").string() + "' 2>'" +
+        (folder_ / "err").string() + "'";
+    return WEXITSTATUS(std::system(command.c_str()));
+  };
+  EXPECT_EQ(precompute("--sequence-length 512"), 2);
+  EXPECT_THAT(content(folder_ / "err"), HasSubstr("give more text"));
+  EXPECT_EQ(precompute("--frame 16"), 2);
+  EXPECT_THAT(content(folder_ / "err"), HasSubstr("--frame is no flag of --method vecinfer"));
+  ASSERT_EQ(precompute("--sequence-length 1200"), 0) << content(folder_ / "err");
+  EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("--skip 1199"));
+  const Outcome outcome = run("--method vecinfer:2,vecinfer:3/fp16 --skip 1199 --format json" + tiny_ +
+                              "--artifacts '" + (folder_ / "vecinfer.safetensors").string() + "'");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto rows = nlohmann::json::parse(outcome.out)["results"];
+  EXPECT_DOUBLE_EQ(rows[1]["bits_per_element"], 2.25);
+  EXPECT_DOUBLE_EQ(rows[2]["bits_per_element"], (3.25 + 16) / 2);
+  EXPECT_GT(rows[2]["kl"], 0);
+  EXPECT_LT(rows[2]["kl"], rows[1]["kl"]);
+}
+
 TEST_F(Command, HelpShowsDefaultsAndHidesTheMeter) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);

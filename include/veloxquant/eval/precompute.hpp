@@ -8,6 +8,9 @@
 // `ratequant`: one such pass measures what the base method loses on the model's keys and values at each of its widths,
 // by layer, KV head and role, and the norms that a cheap proxy of the groups' weights is made from; measured weights
 // are the divergence with each group coded alone, over what the base method loses there.
+//
+// `vecinfer`: one pass keeps a sample of the keys and values of every KV head, and the energy of the queries'
+// channels; smoothing factors and codebooks follow from them.
 #pragma once
 
 #include <cstdint>
@@ -102,5 +105,18 @@ struct RatequantOptions {
 // sensitivity of none.
 ArtifactStore precompute_ratequant(Decoder& decoder, const CalibrationRequest& request,
                                    const RatequantOptions& options);
+
+// What `vecinfer` divides the channels of keys by before it rotates them.
+enum class Smoothing : std::uint8_t {
+  balanced,  // (E k^2 / E q^2)^(1/4): errors then weigh least on the scores
+  keys,      // sqrt(max |k|), as the paper (arXiv:2510.06175) has it
+  none,      // 1
+};
+const char* to_string(Smoothing smoothing) noexcept;
+Smoothing smoothing_from(const std::string& name);  // throws ConfigError
+
+// Throws ConfigError for a text that is too short to train codebooks on, UnsupportedError for head sizes that are
+// no multiple of 8.
+ArtifactStore precompute_vecinfer(Decoder& decoder, const CalibrationRequest& request, Smoothing smoothing);
 
 }  // namespace veloxquant

@@ -18,6 +18,8 @@
 //   mixed     its runs one after the other, each a      0 or 1 (S)                    as in its run
 //             scalar or trellis code that begins on
 //             a byte
+//   product   8 or 12 bits for each sub-vector of       1 (S)                         S * table[u * group +
+//             group coordinates, LSB first                                            c % group], u: c / group
 //
 // S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7 (pages keep two
 // gains in a byte), or absent (S = 1). head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the
@@ -35,10 +37,21 @@
 
 namespace veloxquant {
 
-enum class CodeKind : std::uint8_t { f32, f16, bf16, fp8_e4m3, integer, affine, scalar, trellis, mixed };
+enum class CodeKind : std::uint8_t {
+  f32,
+  f16,
+  bf16,
+  fp8_e4m3,
+  integer,
+  affine,
+  scalar,
+  trellis,
+  mixed,
+  product
+};
 const char* to_string(CodeKind kind) noexcept;
 
-// The factor of a whole vector in codes of kind scalar, trellis and mixed.
+// The factor of a whole vector in codes of kind scalar, trellis, mixed and product.
 enum class VectorScale : std::uint8_t { none, f16, gain };
 inline constexpr int kGainSteps = 16;  // a gain is one of 2^((u - 8) / 4), u = 0..15
 float gain_value(int u) noexcept;
@@ -59,12 +72,14 @@ struct CodeSpec {
   CodeKind kind = CodeKind::f32;
   int bits = 32;
   int head_dim = 0;
-  int group = 0;                                    // integer, affine
-  std::shared_ptr<const std::vector<float>> table;  // scalar: 2^bits values; trellis: 256 values
-  VectorScale vector_scale = VectorScale::f16;      // scalar, trellis, mixed
-  std::vector<CodeRun> runs{};                      // mixed
+  int group = 0;  // integer, affine; product: coordinates of a sub-vector
+  // scalar: 2^bits values; trellis: 256 values; product: 2^bits centroids of `group` values
+  std::shared_ptr<const std::vector<float>> table;
+  VectorScale vector_scale = VectorScale::f16;  // scalar, trellis, mixed, product
+  std::vector<CodeRun> runs{};                  // mixed
 
-  // Bytes of one vector's codes: ceil(head_dim * bits / 8), or the sum over the runs; and of its scales.
+  // Bytes of one vector's codes: ceil(head_dim * bits / 8), product: ceil(head_dim / group * bits / 8), mixed:
+  // the sum over the runs; and of its scales.
   std::size_t code_bytes() const noexcept;
   std::size_t scale_bytes() const noexcept;
   double bits_per_element() const noexcept {
@@ -74,6 +89,8 @@ struct CodeSpec {
   bool has_vector_scale() const noexcept {
     return kind >= CodeKind::scalar && vector_scale != VectorScale::none;
   }
+  // Values that the table has: 0 where the code has none (a mixed code's runs have theirs).
+  std::size_t table_size() const noexcept;
   // A run of a mixed code as a code of its own, without scale.
   CodeSpec of_run(const CodeRun& run) const;
   // "scalar 4 bit", "affine 4 bit group 64", ...
