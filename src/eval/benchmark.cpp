@@ -262,14 +262,14 @@ class Benchmark {
       outcome.results.push_back(runs_[i].result());
       outcome.results.back().baseline = i >= request_.asked.size();
     }
+    const double unquantized = outcome.results.front().perplexity.value();
     for (MethodResult& result : outcome.results) {
       result.arithmetic = to_string(decoder_.arithmetic());
       if (request_.artifacts)
         result.forecast_kl = forecast_kl(*request_.artifacts, result.method.keys, result.method.values);
-      if (result.perplexity > kBroken * reference.perplexity.value()) {
+      if (result.perplexity > kBroken * unquantized) {
         outcome.warnings.push_back(fmt::format("{} breaks this model: perplexity {:.4g}, unquantized {:.4g}",
-                                               result.method.name(), *result.perplexity,
-                                               *reference.perplexity));
+                                               result.method.name(), *result.perplexity, unquantized));
       }
     }
     return outcome;

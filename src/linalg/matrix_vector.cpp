@@ -2,6 +2,8 @@
 
 #include "core/dispatch.hpp"
 
+// Sums are arrays of vectors, which scalable ones do not allow.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "linalg/matrix_vector.cpp"
 #define HWY_WANT_AVX3_DL
