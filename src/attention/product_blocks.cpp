@@ -41,7 +41,8 @@ struct RowNumbers {
   static constexpr int kVectors = W / kLanes;
   hn::Vec<Tag> v[kVectors];
 
-  HWY_INLINE void clear() {
+  // Zeros. Not the implicit constructor, which is not compiled for the target.
+  HWY_INLINE RowNumbers() {
     for (auto& x : v) x = hn::Zero(Tag());
   }
   HWY_INLINE void add(const float* numbers) {
@@ -69,7 +70,6 @@ HWY_INLINE void make_products(const CodeSpec& spec, const float* queries, int ro
     }
     for (int j = 0; j < kCentroids; ++j, products += W) {
       RowNumbers<W> product;
-      product.clear();
       for (int c = 0; c < Dims; ++c) product.add_product(part + c * W, centroids[j * Dims + c]);
       product.store(products);
     }
@@ -88,7 +88,6 @@ HWY_INLINE void look_up(const CodeSpec& spec, const float* products, int rows, c
   for (int t = first; t < end; t += kTogether) {
     const std::uint8_t* codes = block + static_cast<std::size_t>(t) * bytes;
     RowNumbers<W> sums[kTogether];
-    for (auto& sum : sums) sum.clear();
     const float* of_part = products;
     for (std::size_t i = 0; i < parts; ++i, of_part += kPart) {
       for (std::size_t k = 0; k < kTogether; ++k)
