@@ -32,7 +32,8 @@ test: configure  ## build and run all tests
 
 # The rooms that hold kernels, and the caches that hold their codes. Codes are the same as on x86-64: the saved
 # caches among the tests say so. The preset leaves out what counts bytes, plays long programs or measures
-# distortion: that says nothing about a CPU and takes minutes when emulated.
+# distortion or what integer kernels round, which this CPU has none of: that says nothing about it and takes minutes
+# when emulated.
 ARM64_TESTS = codebook_test codebook_trellis_test transform_test attention_tests cache_test
 test-arm64:  ## build the core for 64-bit ARM and run its tests under QEMU
 	@scripts/setup.sh cross
