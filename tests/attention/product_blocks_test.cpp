@@ -72,12 +72,12 @@ TEST(ProductBlocks, AttentionIsTheReferences) {
   test::on_every_cpu_level([](const std::string& level) {
     std::mt19937 random(3);
     for (const Shape shape : kShapes) {
+      const auto code = random_code(shape, 128);
+      const CodedSide keys(*code, Role::keys, 9, random), values(*code, Role::values, 9, random);
       for (const test::Visibility seen : {test::Visibility::all, test::Visibility::causal,
                                           test::Visibility::window, test::Visibility::some_empty}) {
         for (const AttentionArithmetic arithmetic :
              {AttentionArithmetic::fast, AttentionArithmetic::precise}) {
-          const auto code = random_code(shape, 128);
-          const CodedSide keys(*code, Role::keys, 9, random), values(*code, Role::values, 9, random);
           const test::RandomQueries queries(8, 128, 9 * kBlockTokens - 5, seen, 1, random);
           const test::Outputs outputs = test::attend_both(keys, values, queries.query(), arithmetic);
           const std::vector<double> nothing(outputs.reference.size());
