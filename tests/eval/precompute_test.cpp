@@ -171,6 +171,21 @@ TEST(Precompute, ActivationsServeInPlaceOfTheModel) {
       bare, request, SpectralOptions{.metric = KeyMetric::query, .sensitivity = Sensitivity::none}));
 }
 
+TEST(Precompute, ActivationsServeForCodebooks) {
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  GTEST_SKIP() << "training takes minutes";
+#endif
+#endif
+  const TemporaryFolder folder;
+  Decoder decoder = Decoder::load(kDemoModel, {.arithmetic = Arithmetic::fp32});
+  const CalibrationRequest request = request_for(decoder, 520, 2);
+  write_activations(decoder, request, folder.path() / "bare.safetensors", false);
+  const ActivationFile file = ActivationFile::open(folder.path() / "bare.safetensors");
+  expect_near(precompute_vecinfer(file, request, Smoothing::balanced),
+              precompute_vecinfer(decoder, request, Smoothing::balanced), {"mean", "smooth"}, 1e-3f);
+}
+
 TEST(Precompute, RefusesOtherActivationFiles) {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "a.safetensors";
