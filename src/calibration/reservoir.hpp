@@ -1,8 +1,8 @@
 // RowReservoir: a uniform sample of the rows of a text, in bounded memory.
 //
-// Every row has a number of its own, and a priority that the seed draws for this number; the rows of least priority are
-// held (bottom-k sampling, Cohen and Kaplan 2007). So the sample depends on the set of rows alone, and those of two halves
-// of a text merge to that of the whole.
+// Every row has a number of its own, and a priority that the seed draws for this number; the rows of least
+// priority are held (bottom-k sampling, Cohen and Kaplan 2007). So the sample depends on the set of rows
+// alone, and those of two halves of a text merge to that of the whole.
 #pragma once
 
 #include <cstddef>

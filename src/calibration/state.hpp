@@ -1,4 +1,5 @@
-// The state of a statistic as numbers in an order of its own: what checkpoints keep and what ranks give each other.
+// The state of a statistic as numbers in an order of its own: what checkpoints keep and what ranks give each
+// other.
 #pragma once
 
 #include <cstddef>

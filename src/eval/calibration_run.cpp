@@ -9,7 +9,8 @@ namespace {
 std::size_t rank_of(const Communicator& ranks) { return static_cast<std::size_t>(ranks.rank()); }
 std::size_t size_of(const Communicator& ranks) { return static_cast<std::size_t>(ranks.size()); }
 
-// Probes rank, rank + size, ...: those of lower layers run through more of the model than those of upper ones.
+// Probes rank, rank + size, ...: those of lower layers run through more of the model than those of upper
+// ones.
 template <class T>
 std::vector<T> share_of(const std::vector<T>& all, const Communicator& ranks) {
   std::vector<T> own;

@@ -1,5 +1,5 @@
-// The way of every calibration: windows are gone through, then groups may be probed. Each rank takes its share of both,
-// keeps what it has found out in checkpoints, and has the findings of all ranks in the end.
+// The way of every calibration: windows are gone through, then groups may be probed. Each rank takes its
+// share of both, keeps what it has found out in checkpoints, and has the findings of all ranks in the end.
 #pragma once
 
 #include <cstdint>
@@ -32,13 +32,13 @@ class CalibrationRun {
   // The rank that writes the artifacts.
   bool leads() const noexcept { return ranks_.rank() == 0; }
 
-  // Adds all windows to `statistics`, which is empty. Statistics has add(window, layer, activations), merge(statistics),
-  // save(StateWriter&) and restore(StateReader&).
+  // Adds all windows to `statistics`, which is empty. Statistics has add(window, layer, activations),
+  // merge(statistics), save(StateWriter&) and restore(StateReader&).
   template <class Statistics>
   void gather(const std::string& stage, Statistics& statistics);
 
-  // KL in nats per token of each probe, the mean over the plan's windows. `probes` are as many as the plan says; `frame` as
-  // in measure_probes().
+  // KL in nats per token of each probe, the mean over the plan's windows. `probes` are as many as the plan
+  // says; `frame` as in measure_probes().
   std::vector<double> measure(const std::vector<Probe>& probes, std::int64_t frame);
 
  private:

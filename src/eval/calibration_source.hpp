@@ -1,4 +1,5 @@
-// Where a calibration finds what it goes by: a model that runs on the request's windows, or a file of activations.
+// Where a calibration finds what it goes by: a model that runs on the request's windows, or a file of
+// activations.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,8 @@ CalibrationSource source_of(Decoder& decoder, const CalibrationRequest& request)
 // A pool of null: the default one.
 CalibrationSource source_of(const ActivationFile& file, const std::shared_ptr<ThreadPool>& pool);
 
-// Throws ConfigError when the sensitivity is to be measured, which needs a model that runs, and when it is a proxy and
-// the file has no inputs of layers.
+// Throws ConfigError when the sensitivity is to be measured, which needs a model that runs, and when it is a
+// proxy and the file has no inputs of layers.
 void require_served(const ActivationFile& file, Sensitivity sensitivity);
 
 }  // namespace veloxquant

@@ -13,7 +13,7 @@ void Communicator::exchange(Part part, const std::function<void(int rank, const 
   std::exception_ptr failed;  // the others are still in this round
   for (int from = 0; from < size(); ++from) {
     std::optional<Part> given;
-    if (from == rank()) given = std::move(part);
+    if (from == rank()) given = std::exchange(part, {});
     broadcast(from, given);
     if (!given) throw RankFailed(from);
     if (failed) continue;

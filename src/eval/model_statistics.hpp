@@ -29,8 +29,8 @@ class ModelStatistics {
  public:
   ModelStatistics(ModelParts model, KeyMetric metric, std::int64_t sinks, std::uint64_t seed);
 
-  // Each window comes in one piece. What is drawn at random depends on the window's number, so that the order of windows
-  // does not matter.
+  // Each window comes in one piece. What is drawn at random depends on the window's number, so that the order
+  // of windows does not matter.
   void add(std::size_t window, int layer, const HeadActivations& activations);
   // Of other windows of the same model.
   void merge(const ModelStatistics& other);

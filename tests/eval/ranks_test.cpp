@@ -1,8 +1,10 @@
-// Calibration by several processes: threads of this one stand for them. The command under mpirun: tests/cli/mpi_test.cpp.
+// Calibration by several processes: threads of this one stand for them. The command under mpirun:
+// tests/cli/mpi_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <barrier>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -111,6 +113,23 @@ TEST(Ranks, AFailureEndsAllAndIsToldOnce) {
   }),
               ElementsAre("rank 1", "why", "rank 1"));
   EXPECT_THAT(Threads(1).run([](Communicator&) { throw std::runtime_error("why"); }), ElementsAre("why"));
+}
+
+// This program is built without MPI, whatever the command is.
+TEST(Ranks, WithoutMpiSeveralProcessesAreRefusedOnce) {
+  EXPECT_EQ(cli::join_ranks()->size(), 1);
+  for (const auto& [size, rank] :
+       {std::pair("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), std::pair("PMI_SIZE", "PMI_RANK")}) {
+    setenv(size, "1", 1);
+    EXPECT_EQ(cli::join_ranks()->size(), 1);
+    setenv(size, "3", 1);
+    setenv(rank, "0", 1);
+    EXPECT_THROW(cli::join_ranks(), UnsupportedError);
+    setenv(rank, "2", 1);
+    EXPECT_THROW(cli::join_ranks(), RankFailed);
+    unsetenv(size);
+    unsetenv(rank);
+  }
 }
 
 // Windows in two parts, merged: the sums of the whole, whatever the order.

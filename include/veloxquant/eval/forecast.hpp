@@ -33,8 +33,8 @@ struct BudgetSpread {
   std::optional<double> kl{};  // forecast, nats per token
 };
 
-// Nothing for artifacts of methods without a budget, and where the widths cannot meet it. Throws ArtifactError for
-// damaged artifacts.
+// Nothing for artifacts of methods without a budget, and where the widths cannot meet it. Throws
+// ArtifactError for damaged artifacts.
 std::optional<BudgetSpread> budget_spread(const ArtifactStore& artifacts);
 
 }  // namespace veloxquant

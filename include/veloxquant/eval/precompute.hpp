@@ -58,13 +58,13 @@ struct CalibrationRequest {
   // `done` of `total` steps are over; may be null.
   std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)>
       progress{};
-  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again goes on
-  // from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete it. `vecinfer` keeps
-  // nothing.
+  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again
+  // goes on from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete
+  // it. `vecinfer` keeps nothing.
   std::filesystem::path checkpoints{};
-  // The processes that share the work, each of which makes the same call: every one takes some of the windows and of the
-  // probes, and rank 0 returns the artifacts, the others an empty store. Sums are then rounded in another order. Null:
-  // this process alone.
+  // The processes that share the work, each of which makes the same call: every one takes some of the windows
+  // and of the probes, and rank 0 returns the artifacts, the others an empty store. Sums are then rounded in
+  // another order. Null: this process alone.
   Communicator* ranks = nullptr;
 };
 
@@ -96,8 +96,9 @@ CalibrationNeeds spectral_needs(const ActivationFile& activations, const Spectra
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options);
 
-// The same from activations of a model that ran elsewhere; the request's windows are not looked at. Sensitivity is proxy
-// or none. Throws ConfigError for what the file does not hold. A pool of null: the default one; likewise below.
+// The same from activations of a model that ran elsewhere; the request's windows are not looked at.
+// Sensitivity is proxy or none. Throws ConfigError for what the file does not hold. A pool of null: the
+// default one; likewise below.
 ArtifactStore precompute_spectral(const ActivationFile& activations, const CalibrationRequest& request,
                                   const SpectralOptions& options,
                                   const std::shared_ptr<ThreadPool>& pool = {});
@@ -113,8 +114,8 @@ struct RatequantOptions {
 // sensitivity of none.
 ArtifactStore precompute_ratequant(Decoder& decoder, const CalibrationRequest& request,
                                    const RatequantOptions& options);
-// The same from activations, with a sensitivity of proxy. Throws ConfigError for a file without inputs of layers or output
-// projections, which the proxy goes by.
+// The same from activations, with a sensitivity of proxy. Throws ConfigError for a file without inputs of
+// layers or output projections, which the proxy goes by.
 ArtifactStore precompute_ratequant(const ActivationFile& activations, const CalibrationRequest& request,
                                    const RatequantOptions& options,
                                    const std::shared_ptr<ThreadPool>& pool = {});
