@@ -8,8 +8,10 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/safetensors.hpp>
 
+#include "artifacts.hpp"
 #include "command.hpp"
 #include "core/quote.hpp"
+#include "forecast_text.hpp"
 #include "inputs.hpp"
 #include "json_text.hpp"
 
@@ -21,15 +23,22 @@ struct InspectOptions {
   std::string format = "table";
 };
 
-// "whole", "damaged: ..." or "none": files from elsewhere carry no checksum.
+constexpr const char* kWhole = "whole";
+
+// kWhole, "damaged: ..." or "none": files from elsewhere carry no checksum.
 std::string seal_of(const SafetensorsFile& file) {
   if (!file.metadata().contains(kChecksumKey)) return "none (not written by veloxquant)";
   try {
     verify_seal(file);
-    return "whole";
+    return kWhole;
   } catch (const ArtifactError& e) {
     return std::string("damaged: ") + e.what();
   }
+}
+
+// Null for anything but whole artifacts of a calibrated method.
+std::shared_ptr<const ArtifactStore> artifacts_of(const SafetensorsFile& file, const std::string& seal) {
+  return seal == kWhole && file.metadata().contains("method_schema") ? read_artifacts(file.name()) : nullptr;
 }
 
 int inspect(const InspectOptions& options) {
@@ -37,6 +46,7 @@ int inspect(const InspectOptions& options) {
   const std::string seal = seal_of(file);
   std::uint64_t bytes = 0;
   for (const auto& [name, info] : file.tensors()) bytes += info.end - info.begin;
+  const auto artifacts = artifacts_of(file, seal);
   if (options.format == "json") {
     nlohmann::ordered_json json = {{"schema", "veloxquant.inspect/1"},
                                    {"file", options.file},
@@ -50,6 +60,10 @@ int inspect(const InspectOptions& options) {
                                  {"shape", info.shape},
                                  {"bytes", info.end - info.begin}});
     }
+    if (artifacts) {
+      json["budget"] = budget_json(*artifacts);
+      json["forecast"] = forecast_json(*artifacts);
+    }
     fmt::print("{}", json_text(json));
   } else {
     fmt::print("{}: {} tensors, {} bytes, checksum {}\n", printable(options.file), file.tensors().size(),
@@ -59,6 +73,10 @@ int inspect(const InspectOptions& options) {
     for (const auto& [name, info] : file.tensors()) {
       fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", printable(name), to_string(info.dtype),
                  to_string(info.shape), info.end - info.begin);
+    }
+    if (artifacts) {
+      print_budget(*artifacts);
+      print_forecast(*artifacts);
     }
   }
   return seal.starts_with("damaged") ? kRefused : kDone;

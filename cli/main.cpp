@@ -11,6 +11,7 @@
 #include "command.hpp"
 #include "core/quote.hpp"
 #include "inputs.hpp"
+#include "ranks.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -47,6 +48,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    if (launched_rank() > 0) return e.get_exit_code() == 0 ? kDone : kUsage;  // rank 0 says it
     return app.exit(e) == 0 ? kDone : kUsage;
   }
   for (const auto& [subcommand, body] : commands.entries()) {
@@ -62,6 +64,8 @@ int main(int argc, char** argv) {
   using namespace veloxquant;
   try {
     return cli::run(argc, argv);
+  } catch (const RankFailed&) {
+    return cli::kDone;  // that rank says why, and its exit code is the job's
   } catch (const Error& e) {
     fmt::print(stderr, "veloxquant: {} error: {}\n", to_string(e.kind()), printable(e.what()));
     return cli::exit_code(e.kind());

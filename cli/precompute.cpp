@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 #include <veloxquant/core/error.hpp>
-#include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/precompute.hpp>
 #include <veloxquant/io/files.hpp>
 #include <veloxquant/models/tokenizer.hpp>
@@ -17,91 +16,19 @@
 #include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "command.hpp"
+#include "forecast_text.hpp"
 #include "inputs.hpp"
+#include "precompute_methods.hpp"
 #include "progress.hpp"
+#include "ranks.hpp"
 #include "size_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
 
-struct PrecomputeFlags {
-  std::string method, model, output, text, activations,
-      frame = "64", metric = "output", sensitivity = "measured", code = "trellis", gain = "on",
-      base = "turboquant_mse", smoothing = "balanced", arithmetic = "auto";
-  std::vector<int> widths = {1, 2, 3, 4};
-  std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
-  double target_bits = 2;
-  std::uint64_t seed = 0;
-  int threads = 0;
-  bool quiet = false, dry_run = false;
-};
-
-std::int64_t frame_of(const std::string& text) {
-  if (text == "none") return 0;
-  std::int64_t frame = 0;
-  if (!CLI::detail::lexical_cast(text, frame) || frame < 1) {
-    throw ConfigError("precompute", fmt::format("--frame {}; it is a number of tokens, or none", text));
-  }
-  return frame;
-}
-
 // Where a run that is cut short leaves what it has found out; deleted when the artifacts are saved.
 std::filesystem::path checkpoint_folder(const PrecomputeFlags& f) {
   return std::filesystem::path(f.output) / (f.method + ".unfinished");
-}
-
-// A method that is calibrated: what of the flags below is its own, and how it is done.
-struct CalibratedMethod {
-  std::string name;
-  std::vector<std::string> flags;
-  ArtifactStore (*run)(Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& flags);
-  bool resumes = false;  // keeps checkpoints
-  // For --dry-run; null: not known.
-  CalibrationNeeds (*needs)(const Decoder& decoder, const CalibrationRequest& request,
-                            const PrecomputeFlags& flags) = nullptr;
-  // From --activations; null: the method needs a model that runs.
-  ArtifactStore (*run_on)(const ActivationFile& file, const CalibrationRequest& request,
-                          const PrecomputeFlags& flags) = nullptr;
-};
-
-SpectralOptions spectral_options(const PrecomputeFlags& f) {
-  return {.frame = frame_of(f.frame),
-          .metric = key_metric_from(f.metric),
-          .sensitivity = sensitivity_from(f.sensitivity),
-          .code = run_code_from(f.code),
-          .gain = f.gain == "on",
-          .checkpoints = checkpoint_folder(f)};
-}
-
-const std::vector<CalibratedMethod>& calibrated_methods() {
-  static const std::vector<CalibratedMethod> kMethods = {
-      {"spectral",
-       {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain"},
-       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
-         return precompute_spectral(decoder, request, spectral_options(f));
-       },
-       true,
-       [](const Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
-         return spectral_needs(decoder.config(), request, spectral_options(f));
-       },
-       [](const ActivationFile& file, const CalibrationRequest& request, const PrecomputeFlags& f) {
-         return precompute_spectral(file, request, spectral_options(f),
-                                    std::make_shared<ThreadPool>(f.threads));
-       }},
-      {"ratequant",
-       {"--target-bits", "--base", "--widths", "--sensitivity"},
-       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
-         return precompute_ratequant(
-             decoder, request,
-             {.base = f.base, .widths = f.widths, .sensitivity = sensitivity_from(f.sensitivity)});
-       }},
-      {"vecinfer",
-       {"--smoothing"},
-       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
-         return precompute_vecinfer(decoder, request, smoothing_from(f.smoothing));
-       }},
-  };
-  return kMethods;
 }
 
 const CalibratedMethod& calibrated_method(const std::string& name) {
@@ -120,32 +47,27 @@ void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) 
   }
 }
 
-void print_needs(const CalibratedMethod& method, const Decoder& decoder, const CalibrationRequest& request,
-                 const PrecomputeFlags& f) {
+void print_needs(const CalibratedMethod& method, const PrecomputeFlags& f, const CalibrationNeeds& needs) {
   const std::filesystem::path to = artifact_file(f.output, f.method);
   std::error_code none;
-  fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
-             decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
-             to_string(decoder.arithmetic()));
-  fmt::print("text: {} windows of {} tokens, {} asked for\n", request.windows.size(), f.sequence_length,
-             f.num_samples);
   fmt::print("artifacts: {}{}\n", to.string(),
              std::filesystem::exists(to, none) ? ", which is replaced" : "");
   if (method.resumes && std::filesystem::exists(checkpoint_folder(f), none))
     fmt::print("goes on from {} if that is of the same request\n", checkpoint_folder(f).string());
-  if (method.needs == nullptr) return;
-  const CalibrationNeeds needs = method.needs(decoder, request, f);
-  fmt::print("passes of the model over a window: {:.1f}\n", needs.passes);
-  fmt::print("memory beside the weights: about {}\n", format_size(static_cast<double>(needs.memory_bytes)));
+  if (needs.passes > 0) fmt::print("passes of the model over a window: {:.1f}\n", needs.passes);
+  fmt::print("memory{}: about {}\n", f.model.empty() ? "" : " beside the weights",
+             format_size(static_cast<double>(needs.memory_bytes)));
   fmt::print("size of the artifacts: about {}\n", format_size(static_cast<double>(needs.artifact_bytes)));
 }
 
-std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method) {
+// Every rank makes the folders, since their machines need not share a disk; rank 0 writes the artifacts.
+std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method,
+                                     const Communicator& ranks) {
   std::error_code failed;
   std::filesystem::create_directories(f.output, failed);
   if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
   std::filesystem::path to = artifact_file(f.output, f.method);
-  require_writable(to);
+  if (ranks.rank() == 0) require_writable(to);
   if (method.resumes) std::filesystem::create_directories(checkpoint_folder(f), failed);
   if (failed) {
     throw IoError("precompute", fmt::format("{}: {}", checkpoint_folder(f).string(), failed.message()));
@@ -153,40 +75,43 @@ std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedM
   return to;
 }
 
-void save(const ArtifactStore& store, const std::filesystem::path& to, const PrecomputeFlags& f,
-          const CalibratedMethod& method) {
-  store.save(to);
-  std::error_code none;
-  if (method.resumes) std::filesystem::remove_all(checkpoint_folder(f), none);
+CalibrationRequest request_of(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
+                              Communicator& ranks) {
+  return {.windows = {},
+          .target_bits = f.target_bits,
+          .sinks = f.sinks,
+          .seed = f.seed,
+          .progress = [&](const std::string& stage, const std::string& item, std::size_t done,
+                          std::size_t total) { progress.show(stage, item, done, total); },
+          .checkpoints = method.resumes ? checkpoint_folder(f) : std::filesystem::path(),
+          .ranks = &ranks};
 }
 
-int precompute_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method) {
-  if (method.run_on == nullptr)
-    throw ConfigError("precompute",
-                      fmt::format("method '{}' needs a model that runs, not --activations", f.method));
-  Progress progress(Progress::style_of_stderr(f.quiet));
+void save(const ArtifactStore& store, const std::filesystem::path& to, const PrecomputeFlags& f,
+          std::size_t windows, std::int64_t tokens, Progress& progress) {
+  store.save(to);
+  std::error_code none;
+  std::filesystem::remove_all(checkpoint_folder(f), none);
+  progress.clear();
+  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), windows, tokens);
+}
+
+void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
+                              Communicator& ranks) {
   const ActivationFile file = ActivationFile::open(existing(f.activations, "--activations"));
   if (f.dry_run) {
-    fmt::print("{} from {}: {} layers, {} KV heads of {}\n{} windows of {} tokens\nartifacts: {}\n", f.method,
-               file.name(), file.config().layers, file.config().kv_heads, file.config().head_dim,
-               file.windows(), file.tokens(), artifact_file(f.output, f.method).string());
-    return kDone;
+    const CalibrationNeeds needs = method.needs_on(file, f);
+    if (ranks.rank() != 0) return;
+    fmt::print("{} from {}: {} layers, {} KV heads of {}\n{} windows of {} tokens\n", f.method, file.name(),
+               file.config().layers, file.config().kv_heads, file.config().head_dim, file.windows(),
+               file.tokens());
+    return print_needs(method, f, needs);
   }
-  const std::filesystem::path to = prepare_output(f, method);
-  const CalibrationRequest request{
-      .windows = {},
-      .target_bits = f.target_bits,
-      .sinks = f.sinks,
-      .seed = f.seed,
-      .progress = [&](const std::string& stage, const std::string& item, std::size_t done,
-                      std::size_t total) { progress.show(stage, item, done, total); }};
-  ArtifactStore store = method.run_on(file, request, f);
+  const std::filesystem::path to = prepare_output(f, method, ranks);
+  ArtifactStore store = method.run_on(file, request_of(f, method, progress, ranks), f);
+  if (ranks.rank() != 0) return;
   store.set_fact("activations", std::filesystem::path(f.activations).filename().string());
-  save(store, to, f, method);
-  progress.clear();
-  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), file.windows(),
-             file.tokens());
-  return kDone;
+  save(store, to, f, file.windows(), file.tokens(), progress);
 }
 
 // How the measured weights and the proxy of `ratequant` spread over the model: each in percent of its own sum.
@@ -222,49 +147,35 @@ void print_weights(const ArtifactStore& store) {
   }
 }
 
-void print_forecast(const ArtifactStore& store) {
-  const auto curve = forecast_curve(store);
-  if (!curve.empty()) fmt::print("forecast of KL (nats per token):\n");
-  for (const auto& [bits, kl] : curve) fmt::print("  {:4.2f} bits  {:.4f}\n", bits, kl);
-}
-
-int precompute(const PrecomputeFlags& f, const CLI::App& command) {
-  const CalibratedMethod& method = calibrated_method(f.method);
-  require_own_flags(command, method);
-  if (!f.activations.empty()) {
-    PrecomputeFlags given = f;
-    if (command.count("--sensitivity") == 0)
-      given.sensitivity = "proxy";  // nothing runs that could be measured
-    return precompute_on_activations(given, method);
-  }
-  if (f.model.empty()) throw ConfigError("precompute", "--model or --activations is needed");
-  Progress progress(Progress::style_of_stderr(f.quiet));
+void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
+                        Communicator& ranks) {
   Decoder decoder = Decoder::load(
       existing(f.model, "--model"),
       {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
        .threads = f.threads});
   const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
-  const CalibrationRequest request{
-      .windows = cut_windows(tokenizer.encode(text.bytes), decoder.config().bos, f.sequence_length, 0,
-                             f.num_samples),
-      .target_bits = f.target_bits,
-      .sinks = f.sinks,
-      .seed = f.seed,
-      .progress = [&](const std::string& stage, const std::string& item, std::size_t done,
-                      std::size_t total) { progress.show(stage, item, done, total); }};
+  CalibrationRequest request = request_of(f, method, progress, ranks);
+  request.windows =
+      cut_windows(tokenizer.encode(text.bytes), decoder.config().bos, f.sequence_length, 0, f.num_samples);
   if (std::ssize(request.windows) < f.num_samples) {
     progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
                               f.num_samples));
   }
   if (f.dry_run) {
     require_calibration(request);
-    print_needs(method, decoder, request, f);
-    return kDone;
+    const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
+    if (ranks.rank() != 0) return;
+    fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
+               decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
+               to_string(decoder.arithmetic()));
+    fmt::print("text: {} windows of {} tokens, {} asked for\n", request.windows.size(), f.sequence_length,
+               f.num_samples);
+    return print_needs(method, f, needs);
   }
-  const std::filesystem::path to = prepare_output(f, method);
-
+  const std::filesystem::path to = prepare_output(f, method, ranks);
   ArtifactStore store = method.run(decoder, request, f);
+  if (ranks.rank() != 0) return;
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
   const std::int64_t text_end =
       std::ssize(request.windows) * f.sequence_length - (decoder.config().bos ? 1 : 0);
@@ -272,13 +183,23 @@ int precompute(const PrecomputeFlags& f, const CLI::App& command) {
   store.set_fact("text_xxh3", text_hash(text.bytes));
   store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
-  save(store, to, f, method);
-  progress.clear();
-  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), request.windows.size(),
-             f.sequence_length);
+  save(store, to, f, request.windows.size(), f.sequence_length, progress);
   fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
   print_weights(store);
   print_forecast(store);
+}
+
+int precompute(PrecomputeFlags f, const CLI::App& command) {
+  const std::unique_ptr<Communicator> ranks = join_ranks();
+  together(*ranks, [&] {
+    const CalibratedMethod& method = calibrated_method(f.method);
+    require_own_flags(command, method);
+    Progress progress(Progress::style_of_stderr(f.quiet || ranks->rank() != 0));
+    if (!f.model.empty()) return calibrate_on_model(f, method, progress, *ranks);
+    if (f.activations.empty()) throw ConfigError("precompute", "--model or --activations is needed");
+    if (command.count("--sensitivity") == 0) f.sensitivity = "proxy";  // nothing runs that could be measured
+    calibrate_on_activations(f, method, progress, *ranks);
+  });
   return kDone;
 }
 

@@ -6,7 +6,8 @@ set -euo pipefail
 build=(g++ cmake make ninja-build pkg-config python3-minimal libhwy-dev libeigen3-dev libdnnl-dev ocl-icd-opencl-dev
        libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libpcre2-dev libdlpack-dev libgtest-dev libgmock-dev
        librapidcheck-dev libbenchmark-dev)
-develop=(git clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19 doxygen chromium fonts-dejavu-core)
+develop=(git clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19 doxygen chromium fonts-dejavu-core libopenmpi-dev
+         openmpi-bin)
 # 64-bit ARM: its libraries beside the native ones, and the emulator that runs the tests.
 cross=(g++-aarch64-linux-gnu qemu-user libhwy-dev:arm64 libfmt-dev:arm64 libxxhash-dev:arm64 libgtest-dev:arm64
        libgmock-dev:arm64 librapidcheck-dev:arm64)

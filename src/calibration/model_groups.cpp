@@ -48,6 +48,10 @@ std::int64_t read_integer(const ArtifactStore& store, const std::string& name, c
   return value;
 }
 
+std::uint64_t read_seed(const ArtifactStore& store, const std::string& name, const std::string& method) {
+  return parsed<std::uint64_t>(store, name, method);
+}
+
 void write_groups(const ModelGroups& groups, const std::string& method, const std::string& schema,
                   ArtifactStore& store) {
   store.set_fact("method", method);
@@ -73,7 +77,7 @@ ModelGroups read_groups(const ArtifactStore& store, const std::string& method, c
           number("head_dim", 2)};
 }
 
-std::string artifact_tensor(int layer, Role role, const char* what) {
+std::string artifact_tensor(int layer, Role role, const std::string& what) {
   return fmt::format("layers.{}.{}.{}", layer, to_string(role), what);
 }
 

@@ -35,12 +35,13 @@ ModelGroups read_groups(const ArtifactStore& store, const std::string& method, c
 
 // Throws ArtifactError, in the name of `method`, when the fact is not there.
 const std::string& read_fact(const ArtifactStore& store, const std::string& name, const std::string& method);
-// The same for a fact that is a whole number from `least` to `most`, or any finite number.
+// The same for a fact that is a whole number from `least` to `most`, any finite number, or any 64 bits.
 std::int64_t read_integer(const ArtifactStore& store, const std::string& name, const std::string& method,
                           std::int64_t least, std::int64_t most);
 double read_number(const ArtifactStore& store, const std::string& name, const std::string& method);
+std::uint64_t read_seed(const ArtifactStore& store, const std::string& name, const std::string& method);
 
 // "layers.<n>.<keys|values>.<what>"
-std::string artifact_tensor(int layer, Role role, const char* what);
+std::string artifact_tensor(int layer, Role role, const std::string& what);
 
 }  // namespace veloxquant

@@ -11,7 +11,8 @@
 #include <cstdint>
 #include <string>
 #include <veloxquant/core/artifact_store.hpp>
-#include <veloxquant/core/registry.hpp>
+
+#include "calibration/model_groups.hpp"
 
 namespace veloxquant {
 
@@ -27,8 +28,7 @@ struct ProductShape {
 inline constexpr std::array<ProductShape, 3> kProductShapes = {{{1, 8, 8}, {2, 8, 4}, {3, 12, 4}}};
 
 struct VecInferSettings {
-  std::string model;  // fingerprint
-  int layers = 0, kv_heads = 0, head_dim = 0;
+  ModelGroups groups;
   std::uint64_t seed = 0;  // of the rotation and of the training
 };
 
@@ -36,7 +36,6 @@ void write_settings(const VecInferSettings& settings, ArtifactStore& store);
 // Throws ArtifactError naming the fact that is missing or has no meaning.
 VecInferSettings read_vecinfer_settings(const ArtifactStore& store);
 
-std::string vecinfer_tensor(int layer, Role role, const std::string& what);
 // "codebook2"
 std::string codebook_name(const ProductShape& shape);
 

@@ -1,7 +1,8 @@
 #include "eval/checkpoint.hpp"
 
+#include <span>
 #include <system_error>
-#include <utility>
+#include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/core/version.hpp>
 
@@ -10,27 +11,31 @@ namespace {
 
 constexpr const char* kRequest = "request";
 constexpr const char* kWriter = "writer";
+constexpr const char* kState = "state";  // f64 [n]
 
 }  // namespace
 
-std::optional<ArtifactStore> Checkpoint::read() const {
+std::optional<std::vector<double>> Checkpoint::read() const {
   std::error_code none;
-  if (file_.empty() || !std::filesystem::exists(file_, none)) return std::nullopt;
+  if (!keeps() || !std::filesystem::exists(file_, none)) return std::nullopt;
   try {
-    ArtifactStore store = ArtifactStore::load(file_);
+    const ArtifactStore store = ArtifactStore::load(file_);
     const auto same = [&](const char* fact, const std::string& value) {
       const auto found = store.facts().find(fact);
       return found != store.facts().end() && found->second == value;
     };
-    if (same(kRequest, request_) && same(kWriter, version())) return store;
+    if (!same(kRequest, request_) || !same(kWriter, version())) return std::nullopt;
+    const std::span<const double> state = store.get(kState, "precompute").span<const double>();
+    return std::vector<double>(state.begin(), state.end());
   } catch (const ArtifactError&) {
-    // Damaged: as good as none.
+    return std::nullopt;  // damaged: as good as none
   }
-  return std::nullopt;
 }
 
-void Checkpoint::write(ArtifactStore store) const {
-  if (file_.empty()) return;
+void Checkpoint::write(const std::vector<double>& state) const {
+  if (!keeps()) return;
+  ArtifactStore store;
+  store.put(kState, Tensor::copy_of<double>(state, {std::ssize(state)}));
   store.set_fact(kRequest, request_);
   store.set_fact(kWriter, version());
   store.save(file_);

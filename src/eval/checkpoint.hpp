@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <veloxquant/core/artifact_store.hpp>
+#include <vector>
 
 namespace veloxquant {
 
@@ -18,9 +18,10 @@ class Checkpoint {
   Checkpoint(std::filesystem::path file, std::string request)
       : file_(std::move(file)), request_(std::move(request)) {}
 
+  bool keeps() const noexcept { return !file_.empty(); }
   // What a run of the same request has kept; nothing when there is none or it is damaged.
-  std::optional<ArtifactStore> read() const;
-  void write(ArtifactStore store) const;
+  std::optional<std::vector<double>> read() const;
+  void write(const std::vector<double>& state) const;
 
  private:
   std::filesystem::path file_;

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <veloxquant/core/error.hpp>
 
@@ -53,23 +55,36 @@ double squared_error(const VectorQuantizer& method, int head, std::span<const fl
 
 }  // namespace
 
-GroupStatistics::GroupStatistics(const Decoder& decoder, WidthMethods methods, std::int64_t sinks)
-    : groups_{{}, decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim},
-      queries_per_head_(decoder.config().heads / decoder.config().kv_heads),
+template <class Self>
+auto GroupStatistics::sums(Self& self) {
+  std::vector<std::conditional_t<std::is_const_v<Self>, const std::vector<double>, std::vector<double>>*> all;
+  for (auto& layer : self.layers_) {
+    for (auto* sum : {&layer.tokens, &layer.hidden_square, &layer.query_square, &layer.output_square})
+      all.push_back(sum);
+    for (auto& sum : layer.values) all.push_back(&sum);
+  }
+  all.push_back(&self.energy_);
+  for (auto& sum : self.errors_) all.push_back(&sum);
+  return all;
+}
+
+GroupStatistics::GroupStatistics(const ModelParts& model, WidthMethods methods, std::int64_t sinks)
+    : groups_{{}, model.config.layers, model.config.kv_heads, model.config.head_dim},
+      queries_per_head_(model.config.heads / model.config.kv_heads),
       methods_(std::move(methods)),
       sinks_(sinks),
-      pool_(decoder.pool()),
+      pool_(model.pool),
       layers_(as_size(groups_.layers)),
       energy_(groups_.count()),
       errors_(groups_.count(), std::vector<double>(methods_.keys.size())) {
   const std::int64_t dim = groups_.head_dim;
   for (int l = 0; l < groups_.layers; ++l) {
     Layer& layer = layers_[as_size(l)];
-    layer.query_square.resize(as_size(decoder.config().heads));
+    layer.query_square.resize(as_size(model.config.heads));
     layer.output_square.resize(layer.query_square.size());
     layer.projection_square.resize(layer.query_square.size());
-    layer.value_mean.assign(as_size(groups_.kv_heads), std::vector<double>(as_size(dim)));
-    const Tensor projection = decoder.output_projection(l);
+    layer.values.assign(as_size(groups_.kv_heads), std::vector<double>(as_size(dim)));
+    const Tensor projection = model.output_projection(l);
     for (std::int64_t row = 0; row < projection.dim(0); ++row) {
       const float* weights = projection.data<const float>() + row * projection.dim(1);
       for (double& square : layer.projection_square) {
@@ -80,7 +95,7 @@ GroupStatistics::GroupStatistics(const Decoder& decoder, WidthMethods methods, s
   }
 }
 
-void GroupStatistics::operator()(int l, const LayerActivations& a) {
+void GroupStatistics::add(std::size_t /*window*/, int l, const HeadActivations& a) {
   const std::int64_t tokens = a.keys.dim(2), dim = a.keys.dim(3);
   if (tokens <= sinks_) {
     throw ConfigError(
@@ -89,9 +104,8 @@ void GroupStatistics::operator()(int l, const LayerActivations& a) {
   }
   Layer& layer = layers_[as_size(l)];
   const auto counted = static_cast<double>(tokens - sinks_);
-  layer.tokens += counted;
-  layer.hidden_square +=
-      square_sum(a.input.span<const float>()) / static_cast<double>(a.input.dim(0)) * counted;
+  layer.tokens[0] += counted;
+  layer.hidden_square[0] += a.hidden_square * counted;
   const Tensor outputs = a.attention.contiguous();
   for (std::size_t h = 0; h < layer.query_square.size(); ++h) {
     layer.query_square[h] += square_sum(head_rows(a.queries, static_cast<std::int64_t>(h), sinks_));
@@ -100,12 +114,28 @@ void GroupStatistics::operator()(int l, const LayerActivations& a) {
   for (int h = 0; h < groups_.kv_heads; ++h) {
     const auto values = head_rows(a.values, h, sinks_);
     for (std::size_t i = 0; i < values.size(); ++i)
-      layer.value_mean[as_size(h)][i % as_size(dim)] += static_cast<double>(values[i]);
+      layer.values[as_size(h)][i % as_size(dim)] += static_cast<double>(values[i]);
   }
   add_errors(l, a);
 }
 
-void GroupStatistics::add_errors(int layer, const LayerActivations& a) {
+void GroupStatistics::merge(const GroupStatistics& other) {
+  const auto from = sums(other);
+  const auto to = sums(*this);
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    for (std::size_t k = 0; k < to[i]->size(); ++k) (*to[i])[k] += (*from[i])[k];
+  }
+}
+
+void GroupStatistics::save(StateWriter& out) const {
+  for (const std::vector<double>* sum : sums(*this)) out.put_all(*sum);
+}
+
+void GroupStatistics::restore(StateReader& in) {
+  for (std::vector<double>* sum : sums(*this)) in.fill(*sum);
+}
+
+void GroupStatistics::add_errors(int layer, const HeadActivations& a) {
   const std::size_t widths = methods_.keys.size(), first = groups_.index(layer, Role::keys, 0);
   const std::size_t groups = 2 * as_size(groups_.kv_heads);
   pool_->parallel_for(groups * widths, [&](std::size_t item, int) {
@@ -125,10 +155,10 @@ std::vector<double> GroupStatistics::distortion(std::size_t g) const {
 }
 
 double GroupStatistics::hidden_square(const Layer& layer) const {
-  double square = layer.hidden_square;
+  double square = layer.hidden_square[0];
   for (std::size_t q = 0; q < layer.output_square.size(); ++q)
     square += layer.projection_square[q] / groups_.head_dim * layer.output_square[q];
-  return square / layer.tokens;
+  return square / layer.tokens[0];
 }
 
 double GroupStatistics::proxy(std::size_t g) const {
@@ -138,15 +168,15 @@ double GroupStatistics::proxy(std::size_t g) const {
   const bool keys = groups_.role_of(g) == Role::keys;
   double reach = 0;  // of an error of the head's output, through the query heads that share it
   for (std::size_t q = head * as_size(queries_per_head_); q < (head + 1) * as_size(queries_per_head_); ++q) {
-    reach += layer.projection_square[q] / dim * (keys ? layer.query_square[q] / layer.tokens : 1);
+    reach += layer.projection_square[q] / dim * (keys ? layer.query_square[q] / layer.tokens[0] : 1);
   }
   const double hidden = hidden_square(layer);
   if (!(hidden > 0)) return 0;
-  const double own = energy_[g] / layer.tokens / hidden;
+  const double own = energy_[g] / layer.tokens[0] / hidden;
   if (!keys) return reach * own;
   const std::size_t values = groups_.index(groups_.layer_of(g), Role::values, groups_.head_of(g));
-  double spread = energy_[values] / layer.tokens;
-  for (const double sum : layer.value_mean[head]) spread -= sum / layer.tokens * (sum / layer.tokens);
+  double spread = energy_[values] / layer.tokens[0];
+  for (const double sum : layer.values[head]) spread -= sum / layer.tokens[0] * (sum / layer.tokens[0]);
   return reach * own / (dim * dim) * std::max(spread, 0.0);
 }
 

@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <vector>
-#include <veloxquant/models/decoder.hpp>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include "calibration/model_groups.hpp"
+#include "calibration/state.hpp"
+#include "eval/calibration_source.hpp"
 
 namespace veloxquant {
 
@@ -24,10 +25,15 @@ struct WidthMethods {
 class GroupStatistics {
  public:
   // The first `sinks` tokens of each window are left out.
-  GroupStatistics(const Decoder& decoder, WidthMethods methods, std::int64_t sinks);
+  GroupStatistics(const ModelParts& model, WidthMethods methods, std::int64_t sinks);
 
-  // A LayerObserver; each window comes in one piece.
-  void operator()(int layer, const LayerActivations& activations);
+  // Each window comes in one piece.
+  void add(std::size_t window, int layer, const HeadActivations& activations);
+  // Of other windows of the same model.
+  void merge(const GroupStatistics& other);
+  // What was gathered, exactly; restore() takes it for the same model and methods.
+  void save(StateWriter& out) const;
+  void restore(StateReader& in);
 
   // E|x - x'|^2 / E|x|^2 of group `g` at each width; 0 where all vectors are zero.
   std::vector<double> distortion(std::size_t g) const;
@@ -44,14 +50,17 @@ class GroupStatistics {
 
  private:
   struct Layer {
-    double hidden_square = 0, tokens = 0;         // sums over tokens
-    std::vector<double> query_square;             // by query head, a sum
-    std::vector<double> output_square;            // likewise, of attention's output
-    std::vector<double> projection_square;        // |W_O|^2 by query head
-    std::vector<std::vector<double>> value_mean;  // by KV head, a sum
+    std::vector<double> projection_square;  // |W_O|^2 by query head
+    // Sums over tokens.
+    std::vector<double> tokens{0}, hidden_square{0};
+    std::vector<double> query_square, output_square;  // by query head; of queries, and of attention's output
+    std::vector<std::vector<double>> values;          // by KV head
   };
   double hidden_square(const Layer& layer) const;  // after attention, mean over tokens
-  void add_errors(int layer, const LayerActivations& activations);
+  void add_errors(int layer, const HeadActivations& activations);
+  // All that is summed, in the order in which it is saved.
+  template <class Self>
+  static auto sums(Self& self);
 
   ModelGroups groups_;
   int queries_per_head_;

@@ -51,11 +51,6 @@ std::vector<double> output_gram(const Tensor& projection, std::int64_t head, std
 
 }  // namespace
 
-ModelParts parts_of(const Decoder& decoder) {
-  return {decoder.config(), decoder.pool(),
-          [&decoder](int layer) { return decoder.output_projection(layer); }};
-}
-
 ModelStatistics::ModelStatistics(ModelParts model, KeyMetric metric, std::int64_t sinks, std::uint64_t seed)
     : model_(std::move(model)),
       metric_(metric),
@@ -68,22 +63,16 @@ ModelStatistics::ModelStatistics(ModelParts model, KeyMetric metric, std::int64_
   layers_.assign(as_size(model_.config.layers), {std::vector(as_size(model_.config.kv_heads), head), 0});
 }
 
-void ModelStatistics::operator()(int layer, const LayerActivations& a) {
-  double square = 0;
-  for (const float x : a.input.span<const float>()) square += static_cast<double>(x) * static_cast<double>(x);
-  add(layer, {a.queries, a.keys, a.values, a.attention}, square / static_cast<double>(a.input.dim(0)));
-}
-
-void ModelStatistics::add(int layer, const HeadActivations& activations, double hidden_square) {
+void ModelStatistics::add(std::size_t window, int layer, const HeadActivations& activations) {
   if (activations.keys.dim(2) <= sinks_) {
     throw ConfigError("precompute",
                       fmt::format("windows of {} tokens, of which {} are left out; lengthen them",
                                   activations.keys.dim(2), sinks_));
   }
-  ++pieces_;
-  layers_[as_size(layer)].hidden_square += hidden_square;
+  layers_[as_size(layer)].hidden_square += activations.hidden_square;
   add_moments(layer, activations);
-  add_metric(layer, activations);
+  const std::uint64_t piece = window * layers_.size() + as_size(layer) + 1;
+  add_metric(layer, activations, seed_ ^ (piece * 0x9e3779b97f4a7c15u));
 }
 
 void ModelStatistics::add_moments(int layer, const HeadActivations& a) {
@@ -132,10 +121,9 @@ std::vector<float> ModelStatistics::sampled_weights(int layer, const HeadActivat
   return weights;
 }
 
-void ModelStatistics::add_metric(int layer, const HeadActivations& a) {
+void ModelStatistics::add_metric(int layer, const HeadActivations& a, std::uint64_t seed) {
   const std::int64_t heads = a.queries.dim(1), tokens = a.keys.dim(2), dim = a.keys.dim(3);
   const auto group = heads / a.keys.dim(1);
-  const std::uint64_t seed = seed_ ^ (pieces_ * 0x9e3779b97f4a7c15u);
   const auto positions = comb(sinks_, tokens, seed);
   const std::vector<float> weights = sampled_weights(layer, a, positions);
   const Tensor projection = model_.output_projection ? model_.output_projection(layer) : Tensor();
@@ -165,59 +153,62 @@ void ModelStatistics::add_metric(int layer, const HeadActivations& a) {
   for (std::int64_t h = 0; h < heads; ++h) {
     HeadStatistics& statistics = layers_[as_size(layer)].heads[as_size(h / group)];
     for (std::size_t i = 0; i < statistics.key_metric.size(); ++i) {
-      statistics.key_metric[i] += metrics[as_size(h)][i];
+      if (metric_ != KeyMetric::identity) statistics.key_metric[i] += metrics[as_size(h)][i];
       statistics.value_metric[i] += mean_square * grams[as_size(h)][i];
     }
   }
   if (metric_ != KeyMetric::identity) return;
   for (HeadStatistics& statistics : layers_[as_size(layer)].heads) {
-    for (std::int64_t i = 0; i < dim * dim; ++i)
-      statistics.key_metric[as_size(i)] = i % (dim + 1) == 0 ? 1 : 0;
+    for (std::int64_t c = 0; c < dim; ++c) statistics.key_metric[as_size(c * (dim + 1))] += 1;
   }
 }
 
-void ModelStatistics::save(ArtifactStore& store) const {
-  const auto put = [&](const std::string& name, const std::vector<double>& values) {
-    store.put(name, Tensor::copy_of<double>(values, {std::ssize(values)}));
+void ModelStatistics::merge(const ModelStatistics& other) {
+  const auto add = [](std::vector<double>& to, const std::vector<double>& from) {
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
   };
-  put("pieces", {static_cast<double>(pieces_)});
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    put(fmt::format("{}.hidden_square", layer), {layers_[layer].hidden_square});
+    layers_[layer].hidden_square += other.layers_[layer].hidden_square;
     for (std::size_t h = 0; h < layers_[layer].heads.size(); ++h) {
-      const HeadStatistics& head = layers_[layer].heads[h];
-      const auto name = [&](const char* what) { return fmt::format("{}.{}.{}", layer, h, what); };
-      for (const auto& [what, moments] : {std::pair("keys", &head.keys), std::pair("values", &head.values)}) {
-        put(name(what) + ".count", {moments->count()});
-        put(name(what) + ".mean", moments->mean());
-        put(name(what) + ".scatter", moments->scatter());
-      }
-      put(name("key_metric"), head.key_metric);
-      put(name("value_metric"), head.value_metric);
+      HeadStatistics& to = layers_[layer].heads[h];
+      const HeadStatistics& from = other.layers_[layer].heads[h];
+      to.keys.merge(from.keys);
+      to.values.merge(from.values);
+      add(to.key_metric, from.key_metric);
+      add(to.value_metric, from.value_metric);
     }
   }
 }
 
-void ModelStatistics::restore(const ArtifactStore& store) {
-  const auto get = [&](const std::string& name, std::int64_t count) {
-    const Tensor& tensor = store.get(name, "precompute");
-    if (tensor.dtype() != DType::f64 || tensor.shape() != Shape{count})
-      throw ArtifactError("precompute", fmt::format("checkpoint: '{}' is not f64 [{}]", name, count));
-    const std::span<const double> values = tensor.span<const double>();
-    return std::vector<double>(values.begin(), values.end());
-  };
-  const std::int64_t dim = model_.config.head_dim;
-  pieces_ = static_cast<std::uint64_t>(get("pieces", 1)[0]);
-  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    layers_[layer].hidden_square = get(fmt::format("{}.hidden_square", layer), 1)[0];
-    for (std::size_t h = 0; h < layers_[layer].heads.size(); ++h) {
-      HeadStatistics& head = layers_[layer].heads[h];
-      const auto name = [&](const char* what) { return fmt::format("{}.{}.{}", layer, h, what); };
-      for (const auto& [what, moments] : {std::pair("keys", &head.keys), std::pair("values", &head.values)}) {
-        *moments = Moments(get(name(what) + ".count", 1)[0], get(name(what) + ".mean", dim),
-                           get(name(what) + ".scatter", dim * dim));
+void ModelStatistics::save(StateWriter& out) const {
+  for (const LayerStatistics& layer : layers_) {
+    out.put(layer.hidden_square);
+    for (const HeadStatistics& head : layer.heads) {
+      for (const Moments* moments : {&head.keys, &head.values}) {
+        out.put(moments->count());
+        out.put_all(moments->mean());
+        out.put_all(moments->scatter());
       }
-      head.key_metric = get(name("key_metric"), dim * dim);
-      head.value_metric = get(name("value_metric"), dim * dim);
+      out.put_all(head.key_metric);
+      out.put_all(head.value_metric);
+    }
+  }
+}
+
+void ModelStatistics::restore(StateReader& in) {
+  const std::size_t dim = as_size(model_.config.head_dim);
+  for (LayerStatistics& layer : layers_) {
+    layer.hidden_square = in.get();
+    for (HeadStatistics& head : layer.heads) {
+      for (Moments* moments : {&head.keys, &head.values}) {
+        const double count = in.get();
+        std::vector<double> mean(dim), scatter(dim * dim);
+        in.fill(mean);
+        in.fill(scatter);
+        *moments = Moments(count, std::move(mean), std::move(scatter));
+      }
+      in.fill(head.key_metric);
+      in.fill(head.value_metric);
     }
   }
 }

@@ -2,13 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <vector>
 #include <veloxquant/calibration/moments.hpp>
-#include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/eval/precompute.hpp>
 
+#include "calibration/state.hpp"
+#include "eval/calibration_source.hpp"
 #include "transform/rope_turn.hpp"
 
 namespace veloxquant {
@@ -26,38 +25,24 @@ struct LayerStatistics {
   double hidden_square = 0;           // mean square norm of the layer's input, summed over windows
 };
 
-// What of a model the statistics go by.
-struct ModelParts {
-  ModelConfig config;
-  std::shared_ptr<ThreadPool> pool;
-  // f32 [hidden, heads * head_dim] of a layer; null: not known, values are then weighed alike.
-  std::function<Tensor(int layer)> output_projection;
-};
-ModelParts parts_of(const Decoder& decoder);
-
-// As in LayerActivations: after the rotary embedding.
-struct HeadActivations {
-  const Tensor &queries, &keys, &values, &attention;
-};
-
 class ModelStatistics {
  public:
   ModelStatistics(ModelParts model, KeyMetric metric, std::int64_t sinks, std::uint64_t seed);
 
-  // Each window comes in one piece. `hidden_square`: mean over the tokens of the squared norm of the layer's input.
-  void add(int layer, const HeadActivations& activations, double hidden_square);
-  // The same as a LayerObserver.
-  void operator()(int layer, const LayerActivations& activations);
+  // Each window comes in one piece. What is drawn at random depends on the window's number, so that the order
+  // of windows does not matter.
+  void add(std::size_t window, int layer, const HeadActivations& activations);
+  // Of other windows of the same model.
+  void merge(const ModelStatistics& other);
   const std::vector<LayerStatistics>& layers() const { return layers_; }
 
-  // What was gathered, exactly; restore() takes it for the same model. Throws ArtifactError for anything else.
-  void save(ArtifactStore& store) const;
-  void restore(const ArtifactStore& store);
+  // What was gathered, exactly; restore() takes it for the same model.
+  void save(StateWriter& out) const;
+  void restore(StateReader& in);
 
  private:
-  struct Sampled;
   void add_moments(int layer, const HeadActivations& a);
-  void add_metric(int layer, const HeadActivations& a);
+  void add_metric(int layer, const HeadActivations& a, std::uint64_t seed);
   std::vector<float> sampled_weights(int layer, const HeadActivations& a,
                                      const std::vector<std::int64_t>& positions) const;
 
@@ -67,7 +52,6 @@ class ModelStatistics {
   std::uint64_t seed_;
   RopeTurn turn_;
   std::vector<LayerStatistics> layers_;
-  std::uint64_t pieces_ = 0;
 };
 
 }  // namespace veloxquant

@@ -7,9 +7,9 @@
 #include <veloxquant/eval/precompute.hpp>
 
 #include "calibration/ratequant_artifact.hpp"
+#include "eval/calibration_run.hpp"
 #include "eval/group_statistics.hpp"
-#include "eval/passes.hpp"
-#include "eval/sensitivity.hpp"
+#include "eval/pass_sizes.hpp"
 #include "quantizers/ratequant.hpp"
 
 namespace veloxquant {
@@ -24,46 +24,51 @@ RowRecoder recoder(std::shared_ptr<const VectorQuantizer> method, int head) {
   };
 }
 
+// All that the findings depend on.
+std::string text_of(const RatequantOptions& o) {
+  return fmt::format("ratequant base={} widths={} sensitivity={} sensitivity_windows={}", o.base,
+                     fmt::join(o.widths, ","), to_string(o.sensitivity), o.sensitivity_windows);
+}
+
+// The second narrowest width, where most groups end up near and what is measured stands clear of noise.
+constexpr std::size_t kProbed = 1;
+
 class RatequantPrecompute {
  public:
-  RatequantPrecompute(Decoder& decoder, const CalibrationRequest& request, const RatequantOptions& options)
-      : decoder_(decoder), request_(request), options_(options) {
-    const ModelConfig& config = decoder.config();
-    settings_.groups = {decoder.fingerprint(), config.layers, config.kv_heads, config.head_dim};
-    settings_.base = options.base;
-    settings_.widths = options.widths;
-    settings_.sensitivity = to_string(options.sensitivity);
-    settings_.target_bits = request.target_bits;
-    const auto methods = [&](Role role) {
-      QuantizerOptions asked{.head_dim = config.head_dim};
-      asked.role = role;
-      asked.kv_heads = config.kv_heads;
-      return base_at_widths(options.base, options.widths, asked);
-    };
-    methods_ = {methods(Role::keys), methods(Role::values)};
+  RatequantPrecompute(CalibrationSource source, const CalibrationRequest& request,
+                      const RatequantOptions& options)
+      : source_(std::move(source)),
+        request_(request),
+        options_(options),
+        settings_{.groups = {source_.name, source_.model.config.layers, source_.model.config.kv_heads,
+                             source_.model.config.head_dim},
+                  .base = options.base,
+                  .widths = options.widths,
+                  .vector_bits = {},
+                  .sensitivity = to_string(options.sensitivity),
+                  .target_bits = request.target_bits},
+        methods_{methods_of(Role::keys), methods_of(Role::values)},
+        run_(source_, request,
+             {.options = text_of(options),
+              .probes = options.sensitivity == Sensitivity::measured ? settings_.groups.count() : 0,
+              .probe_windows = std::min(options.sensitivity_windows, source_.windows)}) {
     for (std::size_t w = 0; w < options.widths.size(); ++w) settings_.vector_bits.push_back(bits_of(w));
-    total_ = request.windows.size() +
-             (options.sensitivity == Sensitivity::measured ? settings_.groups.count() * probe_windows() : 0);
   }
 
   ArtifactStore run() {
-    GroupStatistics statistics(decoder_, methods_, request_.sinks);
-    for (std::size_t i = 0; i < request_.windows.size(); ++i) {
-      step("statistics", fmt::format("window {} of {}", i + 1, request_.windows.size()));
-      observe_window(decoder_, request_.windows[i], std::ref(statistics));
-    }
+    GroupStatistics statistics(source_.model, methods_, request_.sinks);
+    run_.gather("statistics", statistics);
     std::vector<double> divergence;
     if (options_.sensitivity == Sensitivity::measured) divergence = probe();
-    return store(statistics, divergence);
+    return run_.leads() ? store(statistics, divergence) : ArtifactStore();
   }
 
  private:
-  void step(const std::string& stage, const std::string& item) {
-    if (request_.progress) request_.progress(stage, item, done_, total_);
-    ++done_;
-  }
-  std::size_t probe_windows() const {
-    return std::min(options_.sensitivity_windows, request_.windows.size());
+  std::vector<std::shared_ptr<const VectorQuantizer>> methods_of(Role role) const {
+    QuantizerOptions asked{.head_dim = settings_.groups.head_dim};
+    asked.role = role;
+    asked.kv_heads = settings_.groups.kv_heads;
+    return base_at_widths(options_.base, options_.widths, asked);
   }
   std::int64_t bits_of(std::size_t width) const {
     const auto bits = [&](Role role) {
@@ -77,9 +82,6 @@ class RatequantPrecompute {
                                        bits(Role::keys), bits(Role::values), options_.widths[width]));
   }
 
-  // The second narrowest width, where most groups end up near and what is measured stands clear of noise.
-  static constexpr std::size_t kProbed = 1;
-
   // KL by group, with this group alone coded.
   std::vector<double> probe() {
     const ModelGroups& groups = settings_.groups;
@@ -90,15 +92,7 @@ class RatequantPrecompute {
       probes.push_back(
           {groups.layer_of(g), role, groups.head_of(g), recoder(methods[kProbed], groups.head_of(g))});
     }
-    const ProbeProgress progress{
-        .begin =
-            [&](std::size_t i) {
-              step("sensitivity", fmt::format("group {} of {}", i + 1, probes.size() * probe_windows()));
-            },
-        .found = nullptr};
-    return window_means(measure_probes(decoder_, std::span(request_.windows).first(probe_windows()), probes,
-                                       methods_.keys.front()->frame(), request_.sinks, {}, progress),
-                        probes.size());
+    return run_.measure(probes, methods_.keys.front()->frame());
   }
 
   ArtifactStore store(const GroupStatistics& statistics, const std::vector<double>& divergence) const {
@@ -106,8 +100,8 @@ class RatequantPrecompute {
     write_settings(settings_, store);
     store.set_fact("probe_bits", std::to_string(options_.widths[kProbed]));
     store.set_fact("sinks", std::to_string(request_.sinks));
-    store.set_fact("windows", std::to_string(request_.windows.size()));
-    store.set_fact("sequence_length", std::to_string(request_.windows.front().size()));
+    store.set_fact("windows", std::to_string(source_.windows));
+    store.set_fact("sequence_length", std::to_string(source_.tokens));
     const ModelGroups& groups = settings_.groups;
     const auto heads = static_cast<std::int64_t>(groups.kv_heads), widths = std::ssize(options_.widths);
     for (int layer = 0; layer < groups.layers; ++layer) {
@@ -132,16 +126,15 @@ class RatequantPrecompute {
     return store;
   }
 
-  Decoder& decoder_;
+  CalibrationSource source_;
   const CalibrationRequest& request_;
   const RatequantOptions& options_;
   RatequantSettings settings_;
   WidthMethods methods_;
-  std::size_t done_ = 0, total_ = 0;
+  CalibrationRun run_;
 };
 
-void check(const CalibrationRequest& request, const RatequantOptions& options) {
-  require_calibration(request);
+void check(const RatequantOptions& options) {
   const bool ascending =
       std::ranges::adjacent_find(options.widths, std::greater_equal()) == options.widths.end();
   if (options.widths.size() < 2 || !ascending) {
@@ -157,12 +150,48 @@ void check(const CalibrationRequest& request, const RatequantOptions& options) {
   }
 }
 
+void check(const ActivationFile& file, const RatequantOptions& options) {
+  check(options);
+  require_served(file, options.sensitivity);
+  if (file.has_outputs()) return;
+  throw ConfigError(
+      "precompute",
+      fmt::format("{} has no output projections, which the sensitivity 'proxy' of ratequant goes by",
+                  file.name()));
+}
+
+CalibrationNeeds needs(const PassSizes& sizes, const RatequantOptions& options) {
+  const bool probed = options.sensitivity == Sensitivity::measured;
+  const auto widths = static_cast<double>(options.widths.size());
+  return {.passes = sizes.passes(probed ? options.sensitivity_windows : 0),
+          .memory_bytes = static_cast<std::uint64_t>(sizes.pass_bytes + (probed ? sizes.probe_bytes : 0.0)),
+          .artifact_bytes =
+              static_cast<std::uint64_t>(sizes.groups * (widths + 1 + (probed ? 1 : 0)) * sizeof(float))};
+}
+
 }  // namespace
+
+CalibrationNeeds ratequant_needs(const ModelConfig& model, const CalibrationRequest& request,
+                                 const RatequantOptions& options) {
+  check(options);
+  return needs(PassSizes(model, request), options);
+}
+
+CalibrationNeeds ratequant_needs(const ActivationFile& activations, const RatequantOptions& options) {
+  check(activations, options);
+  return without_passes(needs(PassSizes(activations), options));
+}
 
 ArtifactStore precompute_ratequant(Decoder& decoder, const CalibrationRequest& request,
                                    const RatequantOptions& options) {
-  check(request, options);
-  return RatequantPrecompute(decoder, request, options).run();
+  check(options);
+  return RatequantPrecompute(source_of(decoder, request), request, options).run();
+}
+
+ArtifactStore precompute_ratequant(const ActivationFile& activations, const CalibrationRequest& request,
+                                   const RatequantOptions& options, const std::shared_ptr<ThreadPool>& pool) {
+  check(activations, options);
+  return RatequantPrecompute(source_of(activations, pool), request, options).run();
 }
 
 }  // namespace veloxquant

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <memory>
@@ -8,99 +7,17 @@
 
 #include "calibration/spectral_artifact.hpp"
 #include "calibration/spectral_fit.hpp"
-#include "eval/checkpoint.hpp"
+#include "eval/calibration_run.hpp"
 #include "eval/model_statistics.hpp"
-#include "eval/passes.hpp"
-#include "eval/sensitivity.hpp"
+#include "eval/pass_sizes.hpp"
 #include "quantizers/spectral_head.hpp"
 
 namespace veloxquant {
 namespace {
 
 constexpr double kProbeBits = 2;
-// In checkpoints: windows whose statistics are in, i64 [1]; what the probes gave so far, f64 [n].
-constexpr const char* kWindows = "windows";
-constexpr const char* kDivergences = "divergences";
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-// Where the calibration finds what it goes by: a model that runs on the request's windows, or a file of activations.
-struct Source {
-  ModelParts model;
-  std::string name;        // what artifacts are bound to
-  std::string computed;    // by what the activations were
-  std::uint64_t text = 0;  // hash of the text, or of what stands for it
-  std::size_t windows = 0;
-  std::int64_t tokens = 0;  // of a window
-  std::function<void(std::size_t window, ModelStatistics&)> gather;
-  Decoder* decoder = nullptr;  // to measure weights with
-};
-
-Source source_of(Decoder& decoder, const CalibrationRequest& request) {
-  Source source{.model = parts_of(decoder),
-                .name = decoder.fingerprint(),
-                .computed = to_string(decoder.arithmetic()),
-                .windows = request.windows.size(),
-                .tokens = std::ssize(request.windows.front()),
-                .gather =
-                    [&](std::size_t window, ModelStatistics& statistics) {
-                      KVCacheOptions options = cache_options(decoder.config());
-                      options.keys = options.values = MethodSpec::parse("fp32");
-                      const auto caches =
-                          make_caches(std::make_shared<const KVCacheConfig>(options), {}, decoder.pool());
-                      decoder.forward_hidden(request.windows[window], caches,
-                                             {.first_row = kNoRows, .observer = std::ref(statistics)});
-                    },
-                .decoder = &decoder};
-  for (const TokenIds& window : request.windows)
-    source.text = XXH3_64bits_withSeed(window.data(), window.size() * sizeof(window[0]), source.text);
-  return source;
-}
-
-// One layer of a window: turned by the rotary embedding, and attended exactly.
-void add_layer(const ActivationFile& file, const ModelParts& model, std::size_t window, int layer,
-               ModelStatistics& statistics) {
-  const RopeTurn turn(model.config.rope, model.config.head_dim);
-  const std::int64_t dim = model.config.head_dim, tokens = file.tokens();
-  const auto turned = [&](const Tensor& rows) {
-    Tensor result = Tensor::empty({1, rows.dim(0), tokens, dim}, DType::f32);
-    model.pool->parallel_for(as_size(rows.dim(0)), [&](std::size_t h, int) {
-      const std::ptrdiff_t from = static_cast<std::ptrdiff_t>(h) * tokens * dim;
-      for (std::int64_t t = 0; t < tokens; ++t) {
-        turn.forwards(turn.angles(t), rows.data<const float>() + from + t * dim,
-                      result.data<float>() + from + t * dim);
-      }
-    });
-    return result;
-  };
-  const Tensor queries = turned(file.queries(window, layer)), keys = turned(file.keys(window, layer)),
-               values = file.values(window, layer).reshape({1, model.config.kv_heads, tokens, dim});
-  KVCacheOptions options = cache_options(model.config);
-  options.layers = 1;
-  options.keys = options.values = MethodSpec::parse("fp32");
-  const auto caches = make_caches(std::make_shared<const KVCacheConfig>(options), {}, model.pool);
-  caches[0]->append(keys, values);
-  const Tensor attention =
-      caches[0]->attend(queries, 0, {.causal = true, .window = model.config.windows[as_size(layer)]});
-  statistics.add(layer, {queries, keys, values, attention}, file.input_square(window, layer));
-}
-
-Source source_of(const ActivationFile& file, const std::shared_ptr<ThreadPool>& pool) {
-  Source source{.model = {.config = file.config(), .pool = pool, .output_projection = {}},
-                .name = file.model(),
-                .computed = "given",
-                .text = file.hash(),
-                .windows = file.windows(),
-                .tokens = file.tokens(),
-                .gather = {}};
-  if (file.has_outputs())
-    source.model.output_projection = [&file](int layer) { return file.output_projection(layer); };
-  source.gather = [&file, model = source.model](std::size_t window, ModelStatistics& statistics) {
-    for (int layer = 0; layer < model.config.layers; ++layer)
-      add_layer(file, model, window, layer, statistics);
-  };
-  return source;
-}
 
 RowRecoder recoder(const std::shared_ptr<const SpectralHead>& head) {
   return [head](float* rows, const TokenPlace* places, std::size_t count) {
@@ -110,76 +27,51 @@ RowRecoder recoder(const std::shared_ptr<const SpectralHead>& head) {
   };
 }
 
+// All that the findings depend on.
+std::string text_of(const SpectralOptions& o) {
+  return fmt::format("spectral frame={} metric={} sensitivity={} code={} gain={} sensitivity_windows={}",
+                     o.frame, to_string(o.metric), to_string(o.sensitivity), to_string(o.code), o.gain,
+                     o.sensitivity_windows);
+}
+
 class SpectralPrecompute {
  public:
-  SpectralPrecompute(Source source, const CalibrationRequest& request, const SpectralOptions& options)
+  SpectralPrecompute(CalibrationSource source, const CalibrationRequest& request,
+                     const SpectralOptions& options)
       : source_(std::move(source)),
         request_(request),
         options_(options),
-        turn_(std::make_shared<const RopeTurn>(source_.model.config.rope, source_.model.config.head_dim)) {
-    const ModelConfig& config = source_.model.config;
-    settings_ = {source_.name,  config.layers, config.kv_heads, config.head_dim,
-                 options.frame, options.code,  options.gain,    request.target_bits};
-    const std::size_t groups = as_size(config.layers) * 2 * as_size(config.kv_heads);
-    const std::size_t windows = std::min(options.sensitivity_windows, source_.windows);
-    total_ = source_.windows + as_size(config.layers) +
-             (options.sensitivity == Sensitivity::measured ? groups * windows : 0);
-    if (!options.checkpoints.empty()) {
-      const std::string key = request_key();
-      statistics_file_ = Checkpoint(options.checkpoints / "statistics.safetensors", key);
-      weights_file_ = Checkpoint(options.checkpoints / "weights.safetensors", key);
-    }
-  }
+        settings_{source_.name,
+                  source_.model.config.layers,
+                  source_.model.config.kv_heads,
+                  source_.model.config.head_dim,
+                  options.frame,
+                  options.code,
+                  options.gain,
+                  request.target_bits},
+        turn_(std::make_shared<const RopeTurn>(source_.model.config.rope, source_.model.config.head_dim)),
+        run_(source_, request,
+             {.options = text_of(options),
+              .steps = as_size(settings_.layers),
+              .probes = options.sensitivity == Sensitivity::measured ? settings_.groups().count() : 0,
+              .probe_windows = std::min(options.sensitivity_windows, source_.windows)}) {}
 
   ArtifactStore run() {
     ModelStatistics statistics(source_.model, options_.metric, request_.sinks, request_.seed);
-    gather(statistics);
+    run_.gather("statistics", statistics);
     fit(statistics);
     weigh(statistics);
-    return store();
+    return run_.leads() ? store() : ArtifactStore();
   }
 
  private:
-  void step(const std::string& stage, const std::string& item) {
-    if (request_.progress) request_.progress(stage, item, done_, total_);
-    ++done_;
-  }
-
-  // All that the artifacts depend on.
-  std::string request_key() const {
-    return fmt::format(
-        "spectral model={} arithmetic={} windows={} text={:016x} sinks={} seed={} frame={} metric={} "
-        "sensitivity={} code={} gain={} sensitivity_windows={}",
-        settings_.model, source_.computed, source_.windows, source_.text, request_.sinks, request_.seed,
-        options_.frame, to_string(options_.metric), to_string(options_.sensitivity), to_string(options_.code),
-        options_.gain, options_.sensitivity_windows);
-  }
-
-  void gather(ModelStatistics& statistics) {
-    std::size_t first = 0;
-    if (const auto kept = statistics_file_.read()) {
-      statistics.restore(*kept);
-      first = static_cast<std::size_t>(kept->get(kWindows, kSpectralMethod).data<const std::int64_t>()[0]);
-      done_ = first;
-    }
-    for (std::size_t i = first; i < source_.windows; ++i) {
-      step("statistics", fmt::format("window {} of {}", i + 1, source_.windows));
-      source_.gather(i, statistics);
-      ArtifactStore kept;
-      statistics.save(kept);
-      const std::int64_t windows = static_cast<std::int64_t>(i) + 1;
-      kept.put(kWindows, Tensor::copy_of<std::int64_t>({&windows, 1}, {1}));
-      statistics_file_.write(std::move(kept));
-    }
-  }
-
   // Frames average over as many turns as they have tokens; without frames, over the context.
   std::int64_t turns() const { return options_.frame > 0 ? options_.frame : source_.tokens; }
 
   void fit(const ModelStatistics& statistics) {
     const int dim = settings_.head_dim;
     for (int layer = 0; layer < settings_.layers; ++layer) {
-      step("fits", fmt::format("layer {} of {}", layer + 1, settings_.layers));
+      run_.step("fits", fmt::format("layer {} of {}", layer + 1, settings_.layers));
       const auto& heads = statistics.layers()[as_size(layer)].heads;
       for (const Role role : {Role::keys, Role::values}) {
         const std::size_t first = fits_.size();
@@ -236,29 +128,8 @@ class SpectralPrecompute {
                                                                      keys ? turn_ : nullptr, turns()))});
       predicted.push_back(own.predicted_kl);
     }
-    const std::size_t windows = std::min(options_.sensitivity_windows, source_.windows);
-    const std::int64_t frame = options_.frame > 0 ? options_.frame : kEndlessFrame;
-    std::vector<double> known;
-    if (const auto kept = weights_file_.read()) {
-      const std::span<const double> values = kept->get(kDivergences, kSpectralMethod).span<const double>();
-      known.assign(values.begin(), values.end());
-      done_ += known.size();
-    }
-    const ProbeProgress progress{
-        .begin =
-            [&](std::size_t i) {
-              step("sensitivity", fmt::format("group {} of {}", i + 1, probes.size() * windows));
-            },
-        .found =
-            [&](const std::vector<double>& found) {
-              ArtifactStore kept;
-              kept.put(kDivergences, Tensor::copy_of<double>(found, {std::ssize(found)}));
-              weights_file_.write(std::move(kept));
-            }};
-    const std::vector<double> measured =
-        measure_probes(*source_.decoder, std::span(request_.windows).first(windows), probes, frame,
-                       request_.sinks, std::move(known), progress);
-    const std::vector<double> means = window_means(measured, weights_.size());
+    const std::vector<double> means =
+        run_.measure(probes, options_.frame > 0 ? options_.frame : kEndlessFrame);
     for (std::size_t g = 0; g < weights_.size(); ++g)
       weights_[g] = predicted[g] > 0 ? static_cast<float>(means[g] / predicted[g]) : 0.0f;
   }
@@ -300,16 +171,15 @@ class SpectralPrecompute {
     return store;
   }
 
-  Source source_;
+  CalibrationSource source_;
   const CalibrationRequest& request_;
   const SpectralOptions& options_;
-  std::shared_ptr<const RopeTurn> turn_;
   SpectralSettings settings_;
+  std::shared_ptr<const RopeTurn> turn_;
+  CalibrationRun run_;
   std::vector<SpectralFit> fits_;          // by group
   std::vector<std::vector<float>> means_;  // by group
   std::vector<float> weights_;             // by group
-  Checkpoint statistics_file_{{}, {}}, weights_file_{{}, {}};
-  std::size_t done_ = 0, total_ = 0;
 };
 
 void check(const ModelConfig& model, const SpectralOptions& options) {
@@ -327,60 +197,52 @@ void check(const ModelConfig& model, const SpectralOptions& options) {
   }
 }
 
+void check(const ActivationFile& file, const SpectralOptions& options) {
+  check(file.config(), options);
+  require_served(file, options.sensitivity);
+  if (options.metric == KeyMetric::output && !file.has_outputs()) {
+    throw ConfigError(
+        "precompute",
+        fmt::format("{} has no output projections, which the metric 'output' goes by; take 'query'",
+                    file.name()));
+  }
+}
+
+CalibrationNeeds needs(const PassSizes& sizes, const SpectralOptions& options) {
+  const bool probed = options.sensitivity == Sensitivity::measured;
+  const double square = sizes.dim * sizes.dim, statistics = sizes.groups * 2 * square * sizeof(double),
+               weights = sizes.heads * sizes.tokens * (kSampledKeys + sizes.dim) * sizeof(float),
+               fits = sizes.groups * 4 * square * sizeof(float);
+  return {.passes = sizes.passes(probed ? options.sensitivity_windows : 0),
+          .memory_bytes = static_cast<std::uint64_t>(
+              statistics + sizes.pass_bytes + std::max(weights, probed ? sizes.probe_bytes + fits : 0.0)),
+          .artifact_bytes =
+              static_cast<std::uint64_t>(sizes.groups * (2 * square + 2 * sizes.dim + 1) * sizeof(float))};
+}
+
 }  // namespace
 
 CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationRequest& request,
                                 const SpectralOptions& options) {
-  const auto layers = static_cast<double>(model.layers), kv_heads = static_cast<double>(model.kv_heads),
-             heads = static_cast<double>(model.heads), dim = static_cast<double>(model.head_dim),
-             groups = 2 * layers * kv_heads, square = dim * dim,
-             tokens = request.windows.empty() ? 0 : static_cast<double>(request.windows.front().size());
-  const auto windows = static_cast<double>(request.windows.size()),
-             probed = options.sensitivity == Sensitivity::measured
-                          ? std::min(windows, static_cast<double>(options.sensitivity_windows))
-                          : 0;
-  CalibrationNeeds needs;
-  // A probe of layer l, counted from 0, runs layers - l of them: (layers + 1) / 2 on average.
-  needs.passes = windows + probed * (1 + groups / layers * (layers + 1) / 2);
-  const double statistics = groups * 2 * square * sizeof(double),
-               caches = groups * dim * tokens * sizeof(float),
-               activations =
-                   tokens * (8 * static_cast<double>(model.hidden) + 4 * heads * dim) * sizeof(float),
-               weights = heads * tokens * (kSampledKeys + dim) * sizeof(float),
-               inputs = layers * tokens * static_cast<double>(model.hidden) * sizeof(float),
-               fits = groups * 4 * square * sizeof(float);
-  needs.memory_bytes = static_cast<std::uint64_t>(statistics + caches + activations +
-                                                  std::max(weights, probed > 0 ? inputs + fits : 0.0));
-  needs.artifact_bytes = static_cast<std::uint64_t>(groups * (2 * square + 2 * dim + 1) * sizeof(float));
-  return needs;
+  check(model, options);
+  return needs(PassSizes(model, request), options);
+}
+
+CalibrationNeeds spectral_needs(const ActivationFile& activations, const SpectralOptions& options) {
+  check(activations, options);
+  return without_passes(needs(PassSizes(activations), options));
 }
 
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options) {
-  require_calibration(request);
   check(decoder.config(), options);
   return SpectralPrecompute(source_of(decoder, request), request, options).run();
 }
 
 ArtifactStore precompute_spectral(const ActivationFile& activations, const CalibrationRequest& request,
                                   const SpectralOptions& options, const std::shared_ptr<ThreadPool>& pool) {
-  check(activations.config(), options);
-  if (options.sensitivity == Sensitivity::measured)
-    throw ConfigError("precompute",
-                      "weights are measured on a model that runs; activations serve proxy and none");
-  if (options.sensitivity == Sensitivity::proxy && !activations.has_inputs()) {
-    throw ConfigError(
-        "precompute",
-        fmt::format("{} has no inputs of layers, which the sensitivity 'proxy' goes by", activations.name()));
-  }
-  if (options.metric == KeyMetric::output && !activations.has_outputs()) {
-    throw ConfigError(
-        "precompute",
-        fmt::format("{} has no output projections, which the metric 'output' goes by; take 'query'",
-                    activations.name()));
-  }
-  return SpectralPrecompute(source_of(activations, pool ? pool : default_thread_pool()), request, options)
-      .run();
+  check(activations, options);
+  return SpectralPrecompute(source_of(activations, pool), request, options).run();
 }
 
 }  // namespace veloxquant

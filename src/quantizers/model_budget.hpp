@@ -1,5 +1,5 @@
-// What methods that are calibrated on a model and spread one bit budget over it ask of their surroundings: the
-// artifacts, the layer, the budget, and which groups share it.
+// What methods that are calibrated on a model ask of their surroundings: the artifacts and the layer; and
+// those that spread one bit budget over it, the budget and which groups share it.
 #pragma once
 
 #include <string>

@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 #include <vector>
-#include <veloxquant/core/config.hpp>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 #include <veloxquant/transform/hadamard.hpp>
@@ -14,6 +12,7 @@
 #include "calibration/vecinfer_artifact.hpp"
 #include "codebook/product_code.hpp"
 #include "quantizers/coded_quantizer.hpp"
+#include "quantizers/model_budget.hpp"
 #include "transform/smoothed.hpp"
 
 namespace veloxquant {
@@ -56,44 +55,6 @@ class VecInferQuantizer final : public VectorQuantizer {
   std::size_t method_bytes_;
 };
 
-const QuantizationContext& context_of(const QuantizerOptions& o) {
-  if (o.context == nullptr || o.context->artifacts == nullptr) {
-    throw ArtifactError(
-        "create",
-        "method 'vecinfer' needs the codebooks that `veloxquant precompute --method vecinfer` "
-        "trains on the model, and there are no artifacts (benchmark: --artifacts)");
-  }
-  return *o.context;
-}
-
-int layer_of(const std::string& name) {
-  constexpr std::string_view kPrefix = "layers.";
-  int layer = -1;
-  if (name.starts_with(kPrefix))
-    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  if (layer < 0)
-    throw ConfigError("create",
-                      fmt::format("method 'vecinfer' works in a layer of a model, not in '{}'", name));
-  return layer;
-}
-
-void check_fit(const VecInferSettings& s, const QuantizerOptions& o, int layer) {
-  if (s.head_dim != o.head_dim || s.kv_heads != o.kv_heads || layer >= s.layers) {
-    throw ArtifactError(
-        "create",
-        fmt::format("the artifacts are for {} layers, {} KV heads of {}; layer {} with {} KV heads of "
-                    "{} was asked for",
-                    s.layers, s.kv_heads, s.head_dim, layer, o.kv_heads, o.head_dim));
-  }
-  const auto& config = o.context->config;
-  if (config && !config->options().model.empty() && config->options().model != s.model) {
-    throw ArtifactError(
-        "create", fmt::format("the artifacts are of the model {}, the cache is of {}; run precompute on this "
-                              "model",
-                              s.model, config->options().model));
-  }
-}
-
 // Numbers may be finite and yet no factors.
 void require_factors(const Tensor& factors, const std::string& name) {
   for (const float factor : factors.span<const float>()) {
@@ -121,31 +82,29 @@ MethodInfo vecinfer_info() {
 }
 
 std::shared_ptr<const Quantizer> make_vecinfer(const QuantizerOptions& o) {
-  const QuantizationContext& context = context_of(o);
-  const ArtifactStore& store = *context.artifacts;
-  const VecInferSettings s = read_vecinfer_settings(store);
-  const int layer = layer_of(context.layer_name);
-  check_fit(s, o, layer);
+  const ArtifactStore& store = *require_artifacts(kVecInferMethod, o).artifacts;
+  const auto [groups, seed] = read_vecinfer_settings(store);
+  const int layer = require_layer(kVecInferMethod, groups, o);
   const ProductShape& shape = *std::ranges::find(kProductShapes, o.bits, &ProductShape::bits);
   const auto tensor = [&](const std::string& what, const Shape& dims) {
-    return store.floats(vecinfer_tensor(layer, o.role, what), kVecInferMethod, dims);
+    return store.floats(artifact_tensor(layer, o.role, what), kVecInferMethod, dims);
   };
-  const Shape rows{s.kv_heads, s.head_dim};
+  const Shape rows{groups.kv_heads, groups.head_dim};
   const Tensor means = tensor("mean", rows);
   const Tensor codebooks =
-      tensor(codebook_name(shape), {s.kv_heads, std::int64_t{1} << shape.index_bits, shape.dims});
+      tensor(codebook_name(shape), {groups.kv_heads, std::int64_t{1} << shape.index_bits, shape.dims});
   const bool smooth = o.role == Role::keys;
   const Tensor factors = smooth ? tensor("smooth", rows) : Tensor();
-  if (smooth) require_factors(factors, vecinfer_tensor(layer, o.role, "smooth"));
+  if (smooth) require_factors(factors, artifact_tensor(layer, o.role, "smooth"));
 
-  const auto rotation = std::make_shared<const HadamardTransform>(s.head_dim, s.seed);
+  const auto rotation = std::make_shared<const HadamardTransform>(groups.head_dim, seed);
   std::vector<CodedQuantizer> heads;
-  for (int h = 0; h < s.kv_heads; ++h) {
+  for (int h = 0; h < groups.kv_heads; ++h) {
     std::shared_ptr<const RowTransform> transform = rotation;
     if (smooth) transform = std::make_shared<const SmoothedTransform>(row_of(factors, h), rotation);
     heads.emplace_back(
         row_of(means, h), std::move(transform),
-        make_product_code(row_of(codebooks, h), shape.index_bits, shape.dims, s.head_dim, o.scale));
+        make_product_code(row_of(codebooks, h), shape.index_bits, shape.dims, groups.head_dim, o.scale));
   }
   return std::make_shared<const VecInferQuantizer>(std::move(heads), rotation);
 }

@@ -105,12 +105,13 @@ TEST(RowReservoir, HoldsAUniformSampleOfAllRows) {
     RowReservoir reservoir(2, 10, seed);
     for (int i = 0; i < kRows; ++i) {
       const float row[2] = {static_cast<float>(i), static_cast<float>(-2 * i)};
-      reservoir.add(row, 1);
+      reservoir.add(row, 1, static_cast<std::uint64_t>(i));
     }
     ASSERT_EQ(reservoir.rows(), 10u);
     std::set<float> distinct;
+    const std::vector<float> sample = reservoir.sample();
     for (std::size_t r = 0; r < 10; ++r) {
-      const float* row = reservoir.data().data() + 2 * r;
+      const float* row = sample.data() + 2 * r;
       EXPECT_EQ(row[1], -2 * row[0]);
       distinct.insert(row[0]);
       ++held[static_cast<std::size_t>(row[0])];
@@ -123,17 +124,39 @@ TEST(RowReservoir, HoldsAUniformSampleOfAllRows) {
   EXPECT_NEAR(chi, 100, 45);
 }
 
+// The rows decide, not the order in which they come, nor who has seen them.
 TEST(RowReservoir, PiecesDoNotMatterAndTheLargestOfAllRowsIsKept) {
   std::vector<float> rows = normal_values(500 * 3, 1);
   rows[3 * 250 + 1] = -77;
   RowReservoir whole(3, 20, 5), pieces(3, 20, 5), few(3, 20, 5);
-  whole.add(rows.data(), 500);
-  for (std::size_t at = 0; at < 500; at += 100) pieces.add(rows.data() + 3 * at, 100);
-  EXPECT_TRUE(std::ranges::equal(whole.data(), pieces.data()));
-  EXPECT_EQ(whole.seen(), 500u);
+  whole.add(rows.data(), 500, 0);
+  for (const std::size_t at : {300, 0, 400, 100, 200}) pieces.add(rows.data() + 3 * at, 100, at);
+  EXPECT_EQ(whole.sample(), pieces.sample());
+  EXPECT_EQ(whole.rows(), 20u);
   EXPECT_EQ(whole.largest()[1], 77.0f);
-  few.add(rows.data(), 7);
-  EXPECT_TRUE(std::ranges::equal(few.data(), std::span(rows).first(21)));
+  few.add(rows.data(), 7, 0);
+  EXPECT_EQ(few.sample(), std::vector<float>(rows.begin(), rows.begin() + 21));
+}
+
+TEST(RowReservoir, SamplesOfPartsMergeToThatOfTheWhole) {
+  const std::vector<float> rows = normal_values(500 * 3, 2);
+  RowReservoir whole(3, 20, 5), merged(3, 20, 5);
+  whole.add(rows.data(), 500, 0);
+  for (const auto& [from, to] : {std::pair<std::size_t, std::size_t>{0, 0}, {0, 7}, {7, 450}, {450, 500}}) {
+    RowReservoir part(3, 20, 5);
+    part.add(rows.data() + 3 * from, to - from, from);
+    StateWriter out;
+    part.save(out);
+    const std::vector<double> state = out.take();
+    RowReservoir back(3, 20, 5);
+    StateReader in(state);
+    back.restore(in);
+    in.finish();
+    EXPECT_EQ(back.sample(), part.sample());
+    merged.merge(back);
+  }
+  EXPECT_EQ(merged.sample(), whole.sample());
+  EXPECT_EQ(merged.largest(), whole.largest());
 }
 
 }  // namespace

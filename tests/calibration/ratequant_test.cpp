@@ -11,6 +11,7 @@
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/error.hpp>
 
+#include "calibration/cache_checks.hpp"
 #include "calibration/ratequant_artifact.hpp"
 #include "calibration/samples.hpp"
 
@@ -170,9 +171,9 @@ TEST(Ratequant, PiecesOfAnySizeGiveTheSameCache) {
       caches[1]->append(x.slice(2, from, to), x.slice(2, from, to));
     }
     const auto [k, v] = caches[1]->state();
-    const Tensor keys = k.contiguous(), values = v.contiguous();
-    auto& state = states.emplace_back(keys.data<const float>(), keys.data<const float>() + keys.numel());
-    state.insert(state.end(), values.data<const float>(), values.data<const float>() + values.numel());
+    auto& state = states.emplace_back(testing::numbers_of(k));
+    const std::vector<float> values = testing::numbers_of(v);
+    state.insert(state.end(), values.begin(), values.end());
   }
   EXPECT_EQ(states[0], states[1]);
   EXPECT_EQ(states[0], states[2]);
@@ -191,31 +192,8 @@ TEST(Ratequant, AttendsOnItsCodes) {
     const Tensor x = Tensor::copy_of<float>(rows, {1, kHeads, kTokens, kDim});
     cache.append(x, x);
     const std::vector<float> q = testing::correlated_rows(2 * kHeads, kDim, 9, 0);
-    const Tensor out = cache.attend(Tensor::copy_of<float>(q, {1, 2 * kHeads, 1, kDim}), 0, {});
-    const auto [k, v] = cache.state();
-    const Tensor keys = k.contiguous(), values = v.contiguous();
-    for (std::int64_t h = 0; h < 2 * kHeads; ++h) {
-      std::vector<double> sum(kDim);
-      double total = 0;
-      for (std::int64_t t = 0; t < kTokens; ++t) {
-        const std::int64_t at = (h / 2 * kTokens + t) * kDim;
-        double score = 0;
-        for (std::int64_t c = 0; c < kDim; ++c) {
-          score += static_cast<double>(q[static_cast<std::size_t>(h * kDim + c)]) *
-                   static_cast<double>(keys.data<const float>()[at + c]);
-        }
-        const double weight = std::exp(score / std::sqrt(static_cast<double>(kDim)));
-        total += weight;
-        for (std::int64_t c = 0; c < kDim; ++c)
-          sum[static_cast<std::size_t>(c)] +=
-              weight * static_cast<double>(values.data<const float>()[at + c]);
-      }
-      for (std::int64_t c = 0; c < kDim; ++c) {
-        EXPECT_NEAR(static_cast<double>(out.data<const float>()[h * kDim + c]),
-                    sum[static_cast<std::size_t>(c)] / total, 1e-4)
-            << base << " " << h << " " << c;
-      }
-    }
+    EXPECT_LT(testing::attention_error(cache, Tensor::copy_of<float>(q, {1, 2 * kHeads, 1, kDim})), 1e-5)
+        << base;
   }
   set_attention_arithmetic(before);
 }
@@ -304,12 +282,9 @@ TEST(Ratequant, RefusesDamagedArtifacts) {
   expect_refused(written, "written with a width");
   for (const char* what : {"distortion", "weight"}) {
     for (const float bad : {NAN, INFINITY, -1.0f}) {
-      ArtifactStore store = artifacts();
       const std::string name = artifact_tensor(1, Role::values, what);
-      Tensor tensor = store.get(name, "test").copy();
-      tensor.data<float>()[1] = bad;
-      store.put(name, tensor);
-      expect_refused(store, bad < 0 && !std::isinf(bad) ? "negative" : name);
+      expect_refused(*testing::with_number(artifacts(), name, 1, bad),
+                     bad < 0 && !std::isinf(bad) ? "negative" : name);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <veloxquant/calibration/moments.hpp>
 #include <veloxquant/core/error.hpp>
 
+#include "calibration/cache_checks.hpp"
 #include "calibration/samples.hpp"
 #include "calibration/spectral_artifact.hpp"
 #include "calibration/spectral_fit.hpp"
@@ -150,33 +151,6 @@ TEST(Spectral, PiecesOfAnySizeGiveTheSameCache) {
   EXPECT_EQ(errors(made, "spectral:2"), errors(made, "spectral:2", 7));
 }
 
-// Softmax attention on what state() gives back, in double precision.
-std::vector<double> attend_by_definition(const std::pair<Tensor, Tensor>& state, const Tensor& queries) {
-  const Tensor keys = state.first.contiguous(), values = state.second.contiguous();
-  const std::int64_t tokens = keys.dim(2), group = queries.dim(1) / kHeads, fresh = queries.dim(2);
-  std::vector<double> out;
-  for (std::int64_t h = 0; h < queries.dim(1); ++h) {
-    for (std::int64_t n = 0; n < fresh; ++n) {
-      const float* q = queries.data<const float>() + (h * fresh + n) * kDim;
-      std::vector<double> sum(kDim);
-      double total = 0;
-      for (std::int64_t t = 0; t < tokens - fresh + 1 + n; ++t) {
-        const std::int64_t at = (h / group * tokens + t) * kDim;
-        double score = 0;
-        for (std::int64_t c = 0; c < kDim; ++c)
-          score += static_cast<double>(q[c]) * static_cast<double>(keys.data<const float>()[at + c]);
-        const double weight = std::exp(score / std::sqrt(static_cast<double>(kDim)));
-        total += weight;
-        for (std::int64_t c = 0; c < kDim; ++c)
-          sum[static_cast<std::size_t>(c)] +=
-              weight * static_cast<double>(values.data<const float>()[at + c]);
-      }
-      for (const double x : sum) out.push_back(x / total);
-    }
-  }
-  return out;
-}
-
 // Through the basis and its frames, whatever their length and wherever the positions leave a gap.
 TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
   const AttentionArithmetic before = attention_arithmetic();
@@ -202,17 +176,9 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
             const std::vector<float> rows =
                 testing::correlated_rows(4 * static_cast<std::size_t>(fresh), kDim, 7, 0);
             const Tensor queries = Tensor::copy_of<float>(rows, {1, 4, fresh, kDim});
-            const Tensor out = cache.attend(queries, 0, {});
-            const std::vector<double> wanted = attend_by_definition(cache.state(), queries);
-            double error = 0, energy = 0;
-            for (std::size_t i = 0; i < wanted.size(); ++i) {
-              const double is = static_cast<double>(out.data<const float>()[i]);
-              error += (is - wanted[i]) * (is - wanted[i]);
-              energy += wanted[i] * wanted[i];
-            }
             // Rounded operands: 9e-4 of the square, where the codes themselves lose some per cent of it.
             const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 3e-2;
-            EXPECT_LT(std::sqrt(error / energy), bound)
+            EXPECT_LT(testing::attention_error(cache, queries), bound)
                 << frame << " " << values << " " << sinks << " " << fresh;
           }
         }
@@ -276,10 +242,7 @@ TEST(Spectral, GainsThatShareAByteStayApart) {
           return std::vector<float>(all.begin() + static_cast<std::ptrdiff_t>(from),
                                     all.begin() + static_cast<std::ptrdiff_t>(from + kTokens * kDim));
         };
-        const auto head = [&](const Tensor& x) {
-          const Tensor rows = x.slice(1, h, h + 1).contiguous();
-          return std::vector<float>(rows.data<const float>(), rows.data<const float>() + rows.numel());
-        };
+        const auto head = [&](const Tensor& x) { return testing::numbers_of(x.slice(1, h, h + 1)); };
         EXPECT_EQ(head(k), recoded(*layer.keys, h, part(made.keys))) << what << " " << frame;
         EXPECT_EQ(head(v), recoded(*layer.values, h, part(made.values))) << what << " " << frame;
       }
@@ -311,10 +274,8 @@ TEST(Spectral, SaysWhatItLacks) {
   EXPECT_THROW(make_layer_methods(*config_for("spectral:two", "spectral:two"), made.store), ConfigError);
   EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"), calibrate(64, 0, "other").store),
                ArtifactError);
-  ArtifactStore foreign = *made.store;
-  foreign.set_fact("method", "vecinfer");
   EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"),
-                                  std::make_shared<const ArtifactStore>(foreign)),
+                                  testing::with_fact(*made.store, "method", "vecinfer")),
                ArtifactError);
 }
 
@@ -341,14 +302,10 @@ TEST(Spectral, RefusesArtifactsThatAreNoNumbers) {
   const Calibrated made = calibrate(64, 0);
   for (const char* what : {"mean", "basis", "inverse", "lambda", "weight"}) {
     for (const float bad : {NAN, INFINITY, 1e30f}) {
-      ArtifactStore store = *made.store;
       const std::string name = spectral_tensor(0, Role::values, what);
-      Tensor tensor = store.get(name, "test").copy();
-      tensor.data<float>()[1] = bad;
-      store.put(name, tensor);
       try {
         make_layer_methods(*config_for("spectral:2", "spectral:2"),
-                           std::make_shared<const ArtifactStore>(store));
+                           testing::with_number(*made.store, name, 1, bad));
         ADD_FAILURE() << what << " " << bad;
       } catch (const ArtifactError& e) {
         EXPECT_NE(std::string(e.what()).find("'" + name + "' holds"), std::string::npos) << e.what();

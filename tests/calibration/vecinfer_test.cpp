@@ -11,6 +11,7 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/transform/hadamard.hpp>
 
+#include "calibration/cache_checks.hpp"
 #include "calibration/product_training.hpp"
 #include "calibration/samples.hpp"
 #include "calibration/vecinfer_artifact.hpp"
@@ -30,7 +31,7 @@ struct Calibrated {
 // One layer; every head has its own distribution, with an offset and channels of different sizes.
 Calibrated calibrate() {
   Calibrated made;
-  write_settings({.model = "m", .layers = 1, .kv_heads = kHeads, .head_dim = kDim, .seed = 5}, made.store);
+  write_settings({.groups = {"m", 1, kHeads, kDim}, .seed = 5}, made.store);
   const auto rotation = std::make_shared<const HadamardTransform>(kDim, 5);
   for (const Role role : {Role::keys, Role::values}) {
     const bool keys = role == Role::keys;
@@ -65,7 +66,7 @@ Calibrated calibrate() {
       }
     }
     const auto put = [&](const std::string& what, const std::vector<float>& data, Shape shape) {
-      made.store.put(vecinfer_tensor(0, role, what), Tensor::copy_of<float>(data, std::move(shape)));
+      made.store.put(artifact_tensor(0, role, what), Tensor::copy_of<float>(data, std::move(shape)));
     };
     put("mean", mean, {kHeads, kDim});
     if (keys) put("smooth", smooth, {kHeads, kDim});
@@ -187,39 +188,7 @@ TEST(VecInfer, PiecesOfAnySizeGiveTheSameCache) {
   for (std::int64_t at = 0, step = 1; at < kTokens;
        at += step, step = std::min<std::int64_t>(3 * step, kTokens - at))
     pieces[0]->append(keys.slice(2, at, at + step), values.slice(2, at, at + step));
-  const auto [k, v] = whole->state();
-  const auto [other_k, other_v] = pieces[0]->state();
-  const Tensor one = k.contiguous(), other = other_k.contiguous();
-  EXPECT_TRUE(std::ranges::equal(one.span<const float>(), other.span<const float>()));
-  const Tensor one_v = v.contiguous(), last = other_v.contiguous();
-  EXPECT_TRUE(std::ranges::equal(one_v.span<const float>(), last.span<const float>()));
-}
-
-// Softmax attention on what state() gives back, in double precision.
-std::vector<double> attend_by_definition(const std::pair<Tensor, Tensor>& state, const Tensor& queries) {
-  const Tensor keys = state.first.contiguous(), values = state.second.contiguous();
-  const std::int64_t tokens = keys.dim(2), group = queries.dim(1) / kHeads, fresh = queries.dim(2);
-  std::vector<double> out;
-  for (std::int64_t h = 0; h < queries.dim(1); ++h) {
-    for (std::int64_t n = 0; n < fresh; ++n) {
-      const float* q = queries.data<const float>() + (h * fresh + n) * kDim;
-      std::vector<double> sum(kDim);
-      double total = 0;
-      for (std::int64_t t = 0; t < tokens - fresh + 1 + n; ++t) {
-        const std::int64_t at = (h / group * tokens + t) * kDim;
-        double score = 0;
-        for (std::int64_t c = 0; c < kDim; ++c)
-          score += static_cast<double>(q[c]) * static_cast<double>(keys.data<const float>()[at + c]);
-        const double weight = std::exp(score / std::sqrt(static_cast<double>(kDim)));
-        total += weight;
-        for (std::int64_t c = 0; c < kDim; ++c)
-          sum[static_cast<std::size_t>(c)] +=
-              weight * static_cast<double>(values.data<const float>()[at + c]);
-      }
-      for (const double x : sum) out.push_back(x / total);
-    }
-  }
-  return out;
+  EXPECT_TRUE(testing::same_history(*whole, *pieces[0]));
 }
 
 // Look-ups of transformed queries, against the decoded history; pages in part filled, sinks, several query tokens.
@@ -235,16 +204,8 @@ TEST(VecInfer, AttendsOnItsCodesAsOnTheDecodedHistory) {
             const std::vector<float> rows =
                 testing::correlated_rows(4 * static_cast<std::size_t>(fresh), kDim, 7, 0);
             const Tensor queries = Tensor::copy_of<float>(rows, {1, 4, fresh, kDim});
-            const Tensor out = cache->attend(queries, 0, {});
-            const std::vector<double> wanted = attend_by_definition(cache->state(), queries);
-            double error = 0, energy = 0;
-            for (std::size_t i = 0; i < wanted.size(); ++i) {
-              const double is = static_cast<double>(out.data<const float>()[i]);
-              error += (is - wanted[i]) * (is - wanted[i]);
-              energy += wanted[i] * wanted[i];
-            }
             const bool exact = arithmetic == AttentionArithmetic::precise || values[0] != 't';
-            EXPECT_LT(std::sqrt(error / energy), exact ? 1e-4 : 2e-2)
+            EXPECT_LT(testing::attention_error(*cache, queries), exact ? 1e-4 : 2e-2)
                 << keys << " " << values << " " << sinks << " " << fresh;
           }
         }
@@ -267,22 +228,11 @@ TEST(VecInfer, CachesAreSavedAndLoaded) {
   auto loaded =
       make_caches(config_for("vecinfer:3", "vecinfer:1", 4), artifacts(), std::make_shared<ThreadPool>(1));
   loaded[0]->load(file);
-  const auto [k, v] = cache->state();
-  const auto [back_k, back_v] = loaded[0]->state();
-  const Tensor one = k.contiguous(), other = back_k.contiguous();
-  EXPECT_TRUE(std::ranges::equal(one.span<const float>(), other.span<const float>()));
-  const Tensor one_v = v.contiguous(), other_v = back_v.contiguous();
-  EXPECT_TRUE(std::ranges::equal(one_v.span<const float>(), other_v.span<const float>()));
+  EXPECT_TRUE(testing::same_history(*cache, *loaded[0]));
   auto other_width =
       make_caches(config_for("vecinfer:2", "vecinfer:1", 4), artifacts(), std::make_shared<ThreadPool>(1));
   EXPECT_THROW(other_width[0]->load(file), Error);
   std::filesystem::remove(file);
-}
-
-std::shared_ptr<const ArtifactStore> with_fact(const std::string& name, const std::string& value) {
-  ArtifactStore store = calibrated().store;
-  store.set_fact(name, value);
-  return std::make_shared<const ArtifactStore>(std::move(store));
 }
 
 TEST(VecInfer, RefusesWhatIsNotForItsModel) {
@@ -296,7 +246,8 @@ TEST(VecInfer, RefusesWhatIsNotForItsModel) {
                                                         {"layers", "0"},
                                                         {"layers", "many"},
                                                         {"seed", ""}}) {
-    EXPECT_THROW(layer_of("vecinfer:2", "vecinfer:2", with_fact(fact, value)), ArtifactError)
+    EXPECT_THROW(layer_of("vecinfer:2", "vecinfer:2", testing::with_fact(calibrated().store, fact, value)),
+                 ArtifactError)
         << fact << " " << value;
   }
   EXPECT_THROW(layer_of("vecinfer:4", "vecinfer:2"), ConfigError);
@@ -305,13 +256,9 @@ TEST(VecInfer, RefusesWhatIsNotForItsModel) {
 
 TEST(VecInfer, RefusesTensorsThatAreDamaged) {
   for (const char* what : {"mean", "smooth", "codebook2"}) {
-    const std::string name = vecinfer_tensor(0, Role::keys, what);
+    const std::string name = artifact_tensor(0, Role::keys, what);
     for (const float bad : {NAN, INFINITY}) {
-      ArtifactStore store = calibrated().store;
-      Tensor tensor = store.get(name, "test").copy();
-      tensor.data<float>()[1] = bad;
-      store.put(name, tensor);
-      EXPECT_THROW(layer_of("vecinfer:2", "fp16", std::make_shared<const ArtifactStore>(store)),
+      EXPECT_THROW(layer_of("vecinfer:2", "fp16", testing::with_number(calibrated().store, name, 1, bad)),
                    ArtifactError)
           << what;
     }
@@ -324,13 +271,9 @@ TEST(VecInfer, RefusesTensorsThatAreDamaged) {
 
 TEST(VecInfer, RefusesFactorsThatAreNone) {
   for (const float bad : {0.0f, -1.0f, 1e-30f}) {
-    ArtifactStore store = calibrated().store;
-    const std::string name = vecinfer_tensor(0, Role::keys, "smooth");
-    Tensor tensor = store.get(name, "test").copy();
-    tensor.data<float>()[1] = bad;
-    store.put(name, tensor);
-    EXPECT_THROW(layer_of("vecinfer:2", "fp16", std::make_shared<const ArtifactStore>(store)), ArtifactError)
-        << bad;
+    const auto store =
+        testing::with_number(calibrated().store, artifact_tensor(0, Role::keys, "smooth"), 1, bad);
+    EXPECT_THROW(layer_of("vecinfer:2", "fp16", store), ArtifactError) << bad;
   }
 }
 

@@ -46,6 +46,30 @@ class Command : public testing::Test {
     return {WEXITSTATUS(status), content(folder_ / "out"), content(folder_ / "err")};
   }
 
+  std::string inspect(const std::string& method, const std::string& format) const {
+    const std::string command = "'" VELOXQUANT_COMMAND "' inspect --format " + format + " '" +
+                                (folder_ / (method + ".safetensors")).string() + "' >'" +
+                                (folder_ / "inspected").string() + "'";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    return content(folder_ / "inspected");
+  }
+  // `inspect` shows how the artifacts' own two bits are spread, and their forecast.
+  void expect_budget(const std::string& method, double forecast_kl) const {
+    EXPECT_THAT(inspect(method, "table"), HasSubstr("budget: 2 bits per element, of which "));
+    EXPECT_THAT(inspect(method, "table"), HasSubstr("bits per element by KV head"));
+    const auto json = nlohmann::json::parse(inspect(method, "json"));
+    EXPECT_NEAR(json["budget"]["forecast_kl"].get<double>(), forecast_kl, 1e-6 * forecast_kl);
+    ASSERT_EQ(json["budget"]["layers"].size(), 6u);
+    double bits = 0;
+    for (const auto& layer : json["budget"]["layers"]) {
+      for (const char* role : {"keys", "values"}) {
+        for (const auto& head : layer[role]) bits += head.get<double>() / 24;
+      }
+    }
+    EXPECT_NEAR(bits, json["budget"]["bits_per_element"].get<double>(), 1e-9);
+    EXPECT_FALSE(json["forecast"].empty());
+  }
+
   std::filesystem::path folder_ =
       std::filesystem::temp_directory_path() / ("veloxquant-command-test-" + std::to_string(getpid()));
   const std::string tiny_ = " --seq-len 256 --windows 1 --recall 0 --num-runs 1 --no-baselines ";
@@ -149,21 +173,25 @@ TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
 
 // SIGKILL at any moment, and the same command once more: the same artifacts byte for byte, and nothing besides.
 TEST_F(Command, CalibrationGoesOnAfterAKill) {
-  const auto command = [&](const std::string& before, const std::string& output) {
-    return before +
-           " '" VELOXQUANT_COMMAND "' precompute --method spectral --model '" VELOXQUANT_SOURCE_DIR
-           "/models/demo/probe-6m-llama' --threads 1 --num-samples 2 --sequence-length 128 --quiet --output "
-           "'" +
-           (folder_ / output).string() + "' >'" + (folder_ / "out").string() + "' 2>&1";
-  };
-  ASSERT_EQ(std::system(command("", "whole").c_str()), 0);
-  const std::string wanted = content(folder_ / "whole/spectral.safetensors");
-  for (const char* seconds : {"0.2", "0.6", "1.5"}) {
-    const std::string output = std::string("killed") + seconds;
-    (void)std::system(command(std::string("timeout -s KILL ") + seconds, output).c_str());
-    ASSERT_EQ(std::system(command("", output).c_str()), 0) << content(folder_ / "out");
-    EXPECT_TRUE(content(folder_ / output / "spectral.safetensors") == wanted) << seconds;
-    EXPECT_FALSE(std::filesystem::exists(folder_ / output / "spectral.unfinished"));
+  for (const std::string method : {"spectral", "ratequant"}) {
+    const auto command = [&](const std::string& before, const std::string& output) {
+      return before + " '" VELOXQUANT_COMMAND "' precompute --method " + method +
+             " --model '" VELOXQUANT_SOURCE_DIR
+             "/models/demo/probe-6m-llama' --threads 1 --num-samples 2 --sequence-length 128 --quiet "
+             "--output "
+             "'" +
+             (folder_ / output).string() + "' >'" + (folder_ / "out").string() + "' 2>&1";
+    };
+    const std::string file = method + ".safetensors";
+    ASSERT_EQ(std::system(command("", "whole").c_str()), 0);
+    const std::string wanted = content(folder_ / "whole" / file);
+    for (const char* seconds : {"0.2", "0.6", "1.5"}) {
+      const std::string output = std::string("killed") + seconds;
+      (void)std::system(command(std::string("timeout -s KILL ") + seconds, output).c_str());
+      ASSERT_EQ(std::system(command("", output).c_str()), 0) << content(folder_ / "out");
+      EXPECT_TRUE(content(folder_ / output / file) == wanted) << method << " " << seconds;
+      EXPECT_FALSE(std::filesystem::exists(folder_ / output / (method + ".unfinished")));
+    }
   }
 }
 
@@ -180,6 +208,22 @@ TEST_F(Command, DryRunOfACalibrationSaysWhatItTakesAndDoesNothing) {
       0);
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("2 windows of 128 tokens"));
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("passes of the model over a window: 32.0"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));
+  const std::string model = " --dry-run --model '" VELOXQUANT_SOURCE_DIR
+                            "/models/demo/probe-6m-llama' --num-samples 2 --sequence-length 128";
+  const auto dry = [&](const std::string& flags) {
+    return WEXITSTATUS(std::system(("'" VELOXQUANT_COMMAND "' precompute --output '" +
+                                    (folder_ / "none").string() + "' " + flags + model + to)
+                                       .c_str()));
+  };
+  EXPECT_EQ(dry("--method ratequant --widths 2,3"), 0);
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("passes of the model over a window: 32.0"));
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("size of the artifacts: about 384 B"));
+  EXPECT_EQ(dry("--method ratequant --sensitivity proxy"), 0);
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("passes of the model over a window: 2.0"));
+  EXPECT_EQ(dry("--method vecinfer"), 0);
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("passes of the model over a window: 2.0"));
+  EXPECT_EQ(dry("--method ratequant --widths 2"), 2) << "what would be refused";
   EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));
   EXPECT_NE(std::system((base + to).c_str()), 0);  // neither a model nor activations
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("--model or --activations"));
@@ -199,6 +243,8 @@ TEST_F(Command, CalibratesForecastsAndWarnsOfTheSameText) {
   const auto row = nlohmann::json::parse(same.out)["results"][1];
   EXPECT_EQ(row["spec"], "spectral:3");
   EXPECT_GT(row["forecast_kl"], 0);
+  const auto two = nlohmann::json::parse(run("--method spectral:2" + tiny_ + artifacts).out)["results"][1];
+  expect_budget("spectral", two["forecast_kl"].get<double>());
   EXPECT_THAT(row["attention"].get<std::string>(), testing::Not(""));
   const Outcome rest = run("--method spectral:3,fp16 --skip 127" + tiny_ + artifacts);
   ASSERT_EQ(rest.code, 0) << rest.err;
@@ -234,6 +280,8 @@ TEST_F(Command, SpreadsABudgetOverABaseMethod) {
                            (folder_ / "plan").string() + "'";
   ASSERT_EQ(std::system(plan.c_str()), 0);
   EXPECT_GT(nlohmann::json::parse(content(folder_ / "plan"))["forecast_kl"], 0);
+  EXPECT_THAT(inspect("ratequant", "table"), HasSubstr("forecast of KL (nats per token):\n  1.25 bits"));
+  expect_budget("ratequant", rows[1]["forecast_kl"].get<double>());
   // Each calibrated method has a file of its own in the folder, and a run takes one of them.
   EXPECT_EQ(run("--method spectral:2" + tiny_ + artifacts).code, 2);
   EXPECT_EQ(run("--method spectral:2,ratequant:2" + tiny_ + artifacts).code, 2);

@@ -9,10 +9,9 @@
 #include <veloxquant/eval/divergence.hpp>
 #include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/precompute.hpp>
-#include <veloxquant/io/files.hpp>
-#include <veloxquant/models/tokenizer.hpp>
 
 #include "calibration/ratequant_artifact.hpp"
+#include "eval/calibration_fixtures.hpp"
 #include "eval/passes.hpp"
 
 namespace veloxquant {
@@ -20,19 +19,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kModel = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
 constexpr std::int64_t kSinks = 4;
 
 class RatequantCalibration : public ::testing::Test {
  protected:
-  Decoder decoder_ = Decoder::load(kModel, {.arithmetic = Arithmetic::fp32});
+  Decoder decoder_ = Decoder::load(testing::kDemoModel, {.arithmetic = Arithmetic::fp32});
 
-  CalibrationRequest request(std::int64_t tokens, std::int64_t windows = 1) const {
-    const Tokenizer tokenizer = Tokenizer::load(kModel + "/tokenizer.json");
-    CalibrationRequest request;
-    request.windows =
-        cut_windows(tokenizer.encode(read_file(VELOXQUANT_SOURCE_DIR "/docs/architecture.md", 1 << 24)),
-                    decoder_.config().bos, tokens, 0, windows);
+  CalibrationRequest request(std::int64_t tokens) const {
+    CalibrationRequest request = testing::request_for(decoder_, tokens, 1);
     request.sinks = kSinks;
     return request;
   }
@@ -183,6 +177,39 @@ TEST_F(RatequantCalibration, ForecastsFallWithTheBudgetAndAreThoseOfTheAllocatio
   // By the proxy it is worse, or as good, in the measure of the measured weights.
   const MethodSpec proxy = MethodSpec::parse("ratequant:3:sensitivity=proxy");
   EXPECT_GE(forecast_kl(store, proxy, proxy).value(), curve[3].second);
+}
+
+// What `inspect` shows: the artifacts' own budget, by group.
+TEST_F(RatequantCalibration, SaysHowItsBudgetIsSpread) {
+  CalibrationRequest r = request(128);
+  r.target_bits = 2.5;
+  const auto store =
+      std::make_shared<const ArtifactStore>(precompute_ratequant(decoder_, r, {.widths = {1, 2, 3, 4}}));
+  const BudgetSpread spread = budget_spread(*store).value();
+  EXPECT_EQ(spread.target_bits, 2.5);
+  const MethodSpec spec = MethodSpec::parse("ratequant:2.5");
+  EXPECT_DOUBLE_EQ(spread.kl.value(), forecast_kl(*store, spec, spec).value());
+  KVCacheOptions options = cache_options(decoder_.config());
+  options.keys = options.values = MethodSpec::parse("ratequant");
+  const auto layers = make_layer_methods(KVCacheConfig(options), store);
+  ASSERT_EQ(spread.bits.size(), 24u);
+  double sum = 0;
+  for (int layer = 0; layer < 6; ++layer) {
+    for (const Role role : {Role::keys, Role::values}) {
+      const LayerMethods& made = layers[static_cast<std::size_t>(layer)];
+      const VectorQuantizer& method = role == Role::keys ? *made.keys : *made.values;
+      for (int head = 0; head < 2; ++head) {
+        const double bits =
+            spread.bits[static_cast<std::size_t>((layer * 2 + (role == Role::values)) * 2 + head)];
+        EXPECT_DOUBLE_EQ(bits, static_cast<double>(method.code_bytes(head) + method.scale_bytes(head)) / 8);
+        sum += bits / 24;
+      }
+    }
+  }
+  EXPECT_DOUBLE_EQ(spread.bits_per_element, sum);
+  ArtifactStore narrow = *store;
+  narrow.set_fact("target_bits", "1");
+  EXPECT_FALSE(budget_spread(narrow)) << "a bit and a scale are more";
 }
 
 TEST_F(RatequantCalibration, ServesAnyBaseMethodAndAnyWidths) {

@@ -23,4 +23,18 @@ std::optional<double> forecast_kl(const ArtifactStore& artifacts, const MethodSp
 // no forecast.
 std::vector<std::pair<double, double>> forecast_curve(const ArtifactStore& artifacts);
 
+// How the artifacts' own budget (their `target_bits`) is spread when all keys and values have the method.
+struct BudgetSpread {
+  double target_bits = 0;
+  double bits_per_element = 0;  // spent, scales included
+  int layers = 0, kv_heads = 0;
+  std::vector<double>
+      bits{};  // per element, scales included: layer by layer, keys of all KV heads before their values
+  std::optional<double> kl{};  // forecast, nats per token
+};
+
+// Nothing for artifacts of methods without a budget, and where the widths cannot meet it. Throws
+// ArtifactError for damaged artifacts.
+std::optional<BudgetSpread> budget_spread(const ArtifactStore& artifacts);
+
 }  // namespace veloxquant

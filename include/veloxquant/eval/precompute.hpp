@@ -25,6 +25,7 @@
 #include <veloxquant/calibration/run_code.hpp>
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/eval/activation_file.hpp>
+#include <veloxquant/eval/communicator.hpp>
 #include <veloxquant/eval/windows.hpp>
 #include <veloxquant/models/decoder.hpp>
 #include <veloxquant/models/model_config.hpp>
@@ -56,7 +57,15 @@ struct CalibrationRequest {
   std::uint64_t seed = 0;         // of everything sampled
   // `done` of `total` steps are over; may be null.
   std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)>
-      progress;
+      progress{};
+  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again
+  // goes on from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete
+  // it. `vecinfer` keeps nothing.
+  std::filesystem::path checkpoints{};
+  // The processes that share the work, each of which makes the same call: every one takes some of the windows
+  // and of the probes, and rank 0 returns the artifacts, the others an empty store. Sums are then rounded in
+  // another order. Null: this process alone.
+  Communicator* ranks = nullptr;
 };
 
 // Throws ConfigError for a request without text or with a negative number of sinks.
@@ -69,9 +78,6 @@ struct SpectralOptions {
   RunCode code = RunCode::trellis;
   bool gain = true;
   std::size_t sensitivity_windows = 2;
-  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again goes on
-  // from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete it.
-  std::filesystem::path checkpoints{};
 };
 
 // What a calibration takes, before anything runs.
@@ -80,16 +86,19 @@ struct CalibrationNeeds {
   std::uint64_t memory_bytes = 0;  // beside the model's weights: an estimate
   std::uint64_t artifact_bytes = 0;
 };
+// Each throws what precompute would throw of the options. From activations the model makes no passes.
 CalibrationNeeds spectral_needs(const ModelConfig& model, const CalibrationRequest& request,
                                 const SpectralOptions& options);
+CalibrationNeeds spectral_needs(const ActivationFile& activations, const SpectralOptions& options);
 
 // Throws ConfigError for a request without meaning, UnsupportedError for head sizes that are no multiple
 // of 8.
 ArtifactStore precompute_spectral(Decoder& decoder, const CalibrationRequest& request,
                                   const SpectralOptions& options);
 
-// The same from activations of a model that ran elsewhere; the request's windows are not looked at. Sensitivity is proxy or
-// none. Throws ConfigError for what the file does not hold.
+// The same from activations of a model that ran elsewhere; the request's windows are not looked at.
+// Sensitivity is proxy or none. Throws ConfigError for what the file does not hold. A pool of null: the
+// default one; likewise below.
 ArtifactStore precompute_spectral(const ActivationFile& activations, const CalibrationRequest& request,
                                   const SpectralOptions& options,
                                   const std::shared_ptr<ThreadPool>& pool = {});
@@ -105,6 +114,14 @@ struct RatequantOptions {
 // sensitivity of none.
 ArtifactStore precompute_ratequant(Decoder& decoder, const CalibrationRequest& request,
                                    const RatequantOptions& options);
+// The same from activations, with a sensitivity of proxy. Throws ConfigError for a file without inputs of
+// layers or output projections, which the proxy goes by.
+ArtifactStore precompute_ratequant(const ActivationFile& activations, const CalibrationRequest& request,
+                                   const RatequantOptions& options,
+                                   const std::shared_ptr<ThreadPool>& pool = {});
+CalibrationNeeds ratequant_needs(const ModelConfig& model, const CalibrationRequest& request,
+                                 const RatequantOptions& options);
+CalibrationNeeds ratequant_needs(const ActivationFile& activations, const RatequantOptions& options);
 
 // What `vecinfer` divides the channels of keys by before it rotates them.
 enum class Smoothing : std::uint8_t {
@@ -118,5 +135,9 @@ Smoothing smoothing_from(const std::string& name);  // throws ConfigError
 // Throws ConfigError for a text that is too short to train codebooks on, UnsupportedError for head sizes that are
 // no multiple of 8.
 ArtifactStore precompute_vecinfer(Decoder& decoder, const CalibrationRequest& request, Smoothing smoothing);
+ArtifactStore precompute_vecinfer(const ActivationFile& activations, const CalibrationRequest& request,
+                                  Smoothing smoothing, const std::shared_ptr<ThreadPool>& pool = {});
+CalibrationNeeds vecinfer_needs(const ModelConfig& model, const CalibrationRequest& request);
+CalibrationNeeds vecinfer_needs(const ActivationFile& activations);
 
 }  // namespace veloxquant
