@@ -30,7 +30,8 @@ std::vector<float> spectrum(int head_dim) {
 
 }  // namespace
 
-std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, std::int64_t frame) {
+std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, std::int64_t frame,
+                                                      RunCode code) {
   const auto dim = static_cast<std::size_t>(shape.head_dim), heads = static_cast<std::size_t>(shape.kv_heads);
   auto store = std::make_shared<ArtifactStore>();
   write_settings({.model = "noise",
@@ -38,6 +39,7 @@ std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, s
                   .kv_heads = shape.kv_heads,
                   .head_dim = shape.head_dim,
                   .frame = frame,
+                  .code = code,
                   .target_bits = budget(shape)},
                  *store);
   const std::vector<float> lambda = spectrum(shape.head_dim);

@@ -24,6 +24,10 @@ constexpr CodeName kCodes[] = {
     {"framed64", "spectral"},
     {"framed16", "spectral"},
     {"framed1", "spectral"},
+    {"mixed-scalar", "spectral"},
+    {"framed64-scalar", "spectral"},
+    {"framed16-scalar", "spectral"},
+    {"framed1-scalar", "spectral"},
 };
 
 std::vector<Pair> parsed(std::initializer_list<const char*> texts) {
@@ -54,10 +58,13 @@ std::int64_t frame_of(const std::string& keys) {
   return keys.starts_with(kFramed) ? std::stoll(keys.substr(kFramed.size())) : 0;
 }
 
+bool has_scalar_runs(const std::string& keys) { return keys.ends_with("-scalar"); }
+
 std::vector<Pair> all_pairs() {
   return parsed({"f16", "q8_0", "q8_0/scalar4", "scalar4", "scalar4/scalar2", "scalar3", "scalar2",
                  "trellis3/trellis2", "trellis2", "affine4g64", "framed64/mixed", "framed16/mixed",
-                 "framed1/mixed"});
+                 "framed1/mixed", "framed64-scalar/mixed-scalar", "framed16-scalar/mixed-scalar",
+                 "framed1-scalar/mixed-scalar"});
 }
 
 std::vector<Pair> few_pairs() { return parsed({"f16", "q8_0", "scalar4", "scalar2", "trellis2"}); }

@@ -23,6 +23,10 @@ MethodSpec method_of(const std::string& name);
 // Tokens of the RoPE frames of keys "framed64" and the like, whose values are "mixed"; 0 for other codes.
 std::int64_t frame_of(const std::string& keys);
 
+// Whether runs of them are scalar codes, as in "framed64-scalar", whose values are "mixed-scalar"; else
+// trellis.
+bool has_scalar_runs(const std::string& keys);
+
 extern const Pair kBaseline;  // what ratios refer to
 std::vector<Pair> all_pairs();
 std::vector<Pair> few_pairs();  // of a quick run

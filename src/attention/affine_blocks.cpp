@@ -9,7 +9,8 @@
 
 namespace veloxquant {
 
-void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+void prepare_affine_rows(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                         std::byte* prepared) {
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
              group = static_cast<std::size_t>(self.spec.group);
   const auto width = static_cast<std::size_t>(kernel_row_width(rows));
@@ -18,7 +19,7 @@ void prepare_affine_rows(const KeyKernel& self, const float* queries, int rows, 
   std::int8_t* low = high + dims * width;
   std::memset(prepared, 0, sizeof(AffineQueryHead) + 2 * dims * width);
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-    const float* query = queries + r * dims;
+    const float* query = queries + r * stride;
     const float largest = largest_magnitude(query, dims);
     if (!(largest > 1e-30f)) continue;
     constexpr float kTop = 127.0f * 256.0f;

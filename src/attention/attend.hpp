@@ -8,10 +8,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include <veloxquant/quantizers/vector_quantizer.hpp>
+
+#include "transform/coded_basis.hpp"
 
 namespace veloxquant {
 
@@ -37,10 +40,17 @@ struct TileDecoder {
       nullptr;   // codes that only their quantizer can read; `decode` is null then
   int head = 0;  // for `quantizer`
   bool vector_scale = false;
+  std::shared_ptr<const std::vector<TileDecoder>> runs = nullptr;  // of a mixed code, for `decode`
+  // Keys in frames: what `decode` gives is brought to the space of the input.
+  const CodedBasis* basis = nullptr;
+  FrameProducts products = FrameProducts::f32;
 };
 
 // The decoder of a code at the CPU level in use.
 TileDecoder tile_decoder(const CodeSpec& spec);
+// The same with the keys of a basis: rows come back in the space of the input, where TokenRun::key_places
+// says.
+TileDecoder tile_decoder(const CodeSpec& spec, const CodedBasis& basis, FrameProducts products);
 // For methods without a code_spec(): rows come back in the space of the input.
 TileDecoder tile_decoder(const VectorQuantizer& quantizer, int head);
 

@@ -45,12 +45,13 @@ T* take(std::byte*& memory, std::size_t count) {
 
 // The kernels' memory for one call.
 struct BlockMemory {
-  BlockMemory(const KeyKernel& keys, const ValueKernel& values, const AttendQuery& query,
+  BlockMemory(const KeyKernel& keys, const ValueKernel& values, const AttendQuery& query, bool decoded,
               AttendScratch& scratch) {
     const std::size_t row = padded_row(std::max(query.head_dim, values.spec.head_dim)),
                       per_block = kKernelRows * kBlockTokens;
+    const std::size_t key_floats = decoded ? kBlockTokens * row : 0;
     const std::size_t floats =
-        keys.prepared_bytes / 4 + 2 * kKernelRows * row + 3 * per_block + per_block / 2 + 64;
+        keys.prepared_bytes / 4 + 2 * kKernelRows * row + 3 * per_block + per_block / 2 + key_floats + 64;
     auto* memory = reinterpret_cast<std::byte*>(scratch.reserve(floats));
     prepared = take<std::byte>(memory, keys.prepared_bytes);
     queries = take<float>(memory, kKernelRows * row);
@@ -59,9 +60,10 @@ struct BlockMemory {
     offsets = take<float>(memory, per_block);
     low = take<std::uint8_t>(memory, per_block);
     high = take<std::uint8_t>(memory, per_block);
+    key_rows = take<float>(memory, key_floats);
   }
   std::byte* prepared;
-  float *queries, *sums, *scores, *offsets;
+  float *queries, *sums, *scores, *offsets, *key_rows;
   std::uint8_t *low, *high;
 };
 
@@ -89,62 +91,98 @@ void write_sums(const std::vector<std::uint16_t>& order, const float* sums, std:
   for (std::size_t i = 0; i < dims; ++i) out[order[i]] = sums[i];
 }
 
+// What the means add to a block's scores: [rows][64], `stride` from row to row.
+struct BlockOffsets {
+  const float* rows = nullptr;
+  std::size_t stride = kBlockTokens;
+};
+
+// Some blocks in a row, and the queries as they are seen from all their frames.
+struct SeenFrames {
+  FramedQueries queries;
+  std::vector<std::int64_t> starts;
+  std::vector<FrameCut> cuts;       // of the blocks, one after the other
+  std::vector<std::size_t> frames;  // of each cut: its frame among `starts`
+  std::vector<std::size_t> ends;    // of each block: the end of its cuts
+};
+thread_local SeenFrames seen_frames;  // memory that is kept between calls
+
 // The keys of blocks in frames: their scores, and what the means add to them. Mostly a block is in one frame.
 class FrameScores {
  public:
-  FrameScores(const KeyKernel& keys, const FramedKeys& framed, const BlockMemory& memory, int rows)
-      : keys_(keys), framed_(framed), memory_(memory), rows_(rows) {}
+  FrameScores(const KeyKernel& keys, const FramedKeys& framed, const BlockMemory& memory, int rows,
+              int blocks)
+      : keys_(keys), framed_(framed), memory_(memory), rows_(rows), blocks_(blocks), seen_(seen_frames) {
+    seen_.queries.start = -1;
+  }
 
-  void score(int block, const std::uint8_t* codes, const std::uint8_t* ahead) {
-    std::array<TokenPlace, kBlockTokens> places;
-    framed_.places(block, places.data());
-    for (int first = 0; first < kBlockTokens;) {
-      int end = first + 1;
-      while (end < kBlockTokens && place_of(places, end).frame_start == place_of(places, first).frame_start)
-        ++end;
-      score_frame(places, first, end, codes, first == 0 ? ahead : nullptr);
-      first = end;
+  BlockOffsets score(int block, const std::uint8_t* codes, const std::uint8_t* ahead) {
+    if (block >= end_) see_frames_from(block);
+    const auto at = static_cast<std::size_t>(block - begin_);
+    const std::size_t begin = at == 0 ? 0 : seen_.ends[at - 1], end = seen_.ends[at];
+    for (std::size_t i = begin; i < end; ++i) score_cut(i, codes, i == begin ? ahead : nullptr);
+    if (seen_.cuts[begin].end == kBlockTokens) return {means_of(begin, 0), seen_.queries.stride};
+    for (std::size_t i = begin; i < end; ++i) {
+      const FrameCut& cut = seen_.cuts[i];
+      for (int r = 0; r < rows_; ++r)
+        std::copy_n(means_of(i, r), cut.end - cut.first, memory_.offsets + r * kBlockTokens + cut.first);
     }
+    return {memory_.offsets, kBlockTokens};
   }
 
  private:
-  static const TokenPlace& place_of(const std::array<TokenPlace, kBlockTokens>& places, int t) {
-    return places[static_cast<std::size_t>(t)];
+  static constexpr std::size_t kFramesAtOnce =
+      16;  // enough to find the basis in the first cache for most of them
+  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+  void see_frames_from(int block) {
+    seen_.starts.clear();
+    seen_.cuts.clear();
+    seen_.frames.clear();
+    seen_.ends.clear();
+    prepared_ = kNone;
+    begin_ = end_ = block;
+    for (; end_ < blocks_ && seen_.starts.size() < kFramesAtOnce; ++end_) {
+      framed_.cut(end_, seen_.cuts);
+      for (std::size_t i = seen_.frames.size(); i < seen_.cuts.size(); ++i) {
+        const std::int64_t start = seen_.cuts[i].start;
+        if (seen_.starts.empty() || start != seen_.starts.back()) seen_.starts.push_back(start);
+        seen_.frames.push_back(seen_.starts.size() - 1);
+      }
+      seen_.ends.push_back(seen_.cuts.size());
+    }
+    framed_.basis->turn_queries(memory_.queries, rows_, seen_.starts, framed_.products, seen_.queries);
   }
 
-  // Tokens [first, end) of the block, which are of one frame. Kernels score groups of 16 tokens: at a frame's ends they
-  // score tokens of its neighbours too, which are dropped.
-  void score_frame(const std::array<TokenPlace, kBlockTokens>& places, int first, int end,
-                   const std::uint8_t* codes, const std::uint8_t* ahead) {
-    const std::int64_t start = place_of(places, first).frame_start;
-    if (start != queries_.start) {
-      framed_.basis->turn_queries(memory_.queries, rows_, start, queries_);
-      keys_.prepare(keys_, queries_.coded.data(), rows_, memory_.prepared);
+  const float* means_of(std::size_t cut, int row) const {
+    return seen_.queries.means_of(seen_.frames[cut], static_cast<std::size_t>(row)) + seen_.cuts[cut].place;
+  }
+
+  // Kernels score groups of 16 tokens: at a cut's ends they score tokens of its neighbours too, which are
+  // dropped.
+  void score_cut(std::size_t index, const std::uint8_t* codes, const std::uint8_t* ahead) {
+    const FrameCut& cut = seen_.cuts[index];
+    if (seen_.frames[index] != prepared_) {
+      prepared_ = seen_.frames[index];
+      keys_.prepare(keys_, seen_.queries.coded_of(prepared_), seen_.queries.stride, rows_, memory_.prepared);
     }
-    const int first_group = first / 16, groups = (end + 15) / 16 - first_group;
-    const bool whole = first % 16 == 0 && end % 16 == 0;
+    const int first_group = cut.first / 16, groups = (cut.end + 15) / 16 - first_group;
+    const bool whole = cut.first % 16 == 0 && cut.end % 16 == 0;
     float* scores = whole ? memory_.scores : apart_;
     keys_.scores(keys_, memory_.prepared, rows_, codes, ahead, first_group, groups, scores);
-    for (int r = 0; r < rows_; ++r) {
-      if (!whole) {
-        std::copy(scores + r * kBlockTokens + first, scores + r * kBlockTokens + end,
-                  memory_.scores + r * kBlockTokens + first);
-      }
-      const float* means = queries_.means.data() + static_cast<std::size_t>(r) * queries_.places;
-      float* offsets = memory_.offsets + r * kBlockTokens;
-      if (place_of(places, end - 1).position - place_of(places, first).position == end - 1 - first) {
-        std::copy_n(means + (place_of(places, first).position - start), end - first, offsets + first);
-        continue;
-      }
-      for (int t = first; t < end; ++t) offsets[t] = means[place_of(places, t).position - start];
+    for (int r = 0; r < rows_ && !whole; ++r) {
+      std::copy(scores + r * kBlockTokens + cut.first, scores + r * kBlockTokens + cut.end,
+                memory_.scores + r * kBlockTokens + cut.first);
     }
   }
 
   const KeyKernel& keys_;
   const FramedKeys& framed_;
   const BlockMemory& memory_;
-  int rows_;
-  FramedQueries queries_;
+  int rows_, blocks_;
+  SeenFrames& seen_;
+  int begin_ = 0, end_ = 0;       // blocks that are seen
+  std::size_t prepared_ = kNone;  // the frame whose queries are prepared
   alignas(64) float apart_[kKernelRows * kBlockTokens];
 };
 
@@ -152,25 +190,27 @@ class FrameScores {
 
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
                    const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch,
-                   const FramedKeys* framed) {
-  const BlockMemory memory(keys, values, query, scratch);
+                   const FramedKeys* framed, const DecodedKeys* decoded) {
+  const BlockMemory memory(keys, values, query, decoded != nullptr, scratch);
   const auto rows = static_cast<std::size_t>(query.rows), dims = static_cast<std::size_t>(query.head_dim),
              value_dims = static_cast<std::size_t>(values.spec.head_dim);
   const std::size_t stride = padded_row(values.spec.head_dim);
   std::fill(memory.sums, memory.sums + kKernelRows * stride, 0.0f);
   std::fill(memory.scores, memory.scores + kKernelRows * kBlockTokens, 0.0f);
+  std::fill(memory.offsets, memory.offsets + kKernelRows * kBlockTokens, 0.0f);
   for (std::size_t i = 0; i < rows * dims; ++i) memory.queries[i] = query.queries[i] * query.scale;
   std::optional<FrameScores> frames;
   if (framed != nullptr) {
-    frames.emplace(keys, *framed, memory, query.rows);
+    frames.emplace(keys, *framed, memory, query.rows, blocks.count);
   } else {
-    keys.prepare(keys, memory.queries, query.rows, memory.prepared);
+    keys.prepare(keys, memory.queries, dims, query.rows, memory.prepared);
   }
 
   BlockSoftmax softmax(query, values, memory.sums, stride);
   softmax.weights = {.f32 = memory.scores, .u8 = memory.high, .low = memory.low, .step = softmax.step};
   const TokenRange seen = visible_to_any(query, 0, query.rows);
-  const std::size_t key_scales = kBlockTokens * keys.spec.code_bytes();
+  const CodeSpec& key_spec = decoded != nullptr ? *decoded->codes : keys.spec;
+  const std::size_t key_scales = kBlockTokens * key_spec.code_bytes();
   const std::size_t value_scales = kBlockTokens * values.spec.code_bytes();
   auto* const weigh = VELOX_DISPATCH(weigh_block);
   for (int i = 0; i < blocks.count; ++i) {
@@ -181,12 +221,17 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     const std::uint8_t* keys_ahead = section_ahead(blocks, i, blocks.keys);
     const std::uint8_t* values_ahead = section_ahead(blocks, i, blocks.values);
     if (keys_ahead != nullptr) {
-      ask_for_scales(keys_ahead + key_scales, kBlockTokens * keys.spec.scale_bytes());
+      ask_for_scales(keys_ahead + key_scales, kBlockTokens * key_spec.scale_bytes());
       if (!blocks.shared_gains)
         ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
     }
+    BlockOffsets offsets;
     if (frames) {
-      frames->score(i, key_block, keys_ahead);
+      offsets = frames->score(i, key_block, keys_ahead);
+    } else if (decoded != nullptr) {
+      decoded->rows(i, memory.key_rows);
+      keys.scores(keys, memory.prepared, query.rows, reinterpret_cast<const std::uint8_t*>(memory.key_rows),
+                  nullptr, 0, 4, memory.scores);
     } else {
       keys.scores(keys, memory.prepared, query.rows, key_block, keys_ahead, 0, 4, memory.scores);
     }
@@ -195,11 +240,12 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .high = memory.high,
                     .key_scales = key_block + key_scales,
                     .value_scales = blocks.shared_gains ? key_block + key_scales : value_block + value_scales,
-                    .key_scale = scale_form(keys.spec),
+                    .key_scale = decoded != nullptr ? VectorScale::none : scale_form(keys.spec),
                     .value_scale = scale_form(values.spec),
                     .value_gain_bit = blocks.shared_gains ? 4 : 0,
                     .first = first,
-                    .offsets = frames ? memory.offsets : nullptr});
+                    .offsets = offsets.rows,
+                    .offset_stride = offsets.stride});
     values.add(values, softmax.weights, query.rows, value_block, values_ahead, memory.sums);
   }
   for (std::size_t r = 0; r < rows; ++r) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "attention/attend.hpp"
 #include "attention/block_kernels.hpp"
@@ -23,17 +24,33 @@ struct BlockRange {
   std::int64_t first = 0;  // history index of the first token of block 0
 };
 
-// Keys that are coded in frames: their basis, and where the 64 tokens of a block stand.
+// Tokens [first, end) of a block that are of one frame and whose positions follow each other: the frame
+// begins at `start`, and the first of them stands at start + place.
+struct FrameCut {
+  int first, end;
+  std::int64_t start, place;
+};
+
+// Keys that are coded in frames: their basis, how queries are multiplied by it, and the cuts of a block, from
+// its first token on; tokens behind the last cut are seen by no row.
 struct FramedKeys {
   const CodedBasis* basis = nullptr;
-  std::function<void(int block, TokenPlace* places)> places = {};
+  FrameProducts products = FrameProducts::f32;
+  std::function<void(int block, std::vector<FrameCut>& cuts)> cut = {};
+};
+
+// Keys that are decoded block by block, in the space of the input and with their scales.
+struct DecodedKeys {
+  const CodeSpec* codes = nullptr;
+  std::function<void(int block, float* rows)> rows = {};  // [64, head_dim]
 };
 
 // As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist.
-// Queries are in the space of the key codes, with `framed` in that of the input; rows of partial.out, dense,
-// have the coordinates of the value codes.
+// Queries are in the space of the key codes, with `framed` or `decoded` in that of the input; rows of
+// partial.out, dense, have the coordinates of the value codes. With `decoded` the key kernel is that of its
+// rows, f32.
 void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const BlockRange& blocks,
                    const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch,
-                   const FramedKeys* framed = nullptr);
+                   const FramedKeys* framed = nullptr, const DecodedKeys* decoded = nullptr);
 
 }  // namespace veloxquant

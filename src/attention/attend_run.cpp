@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "linalg/matrix_vector.hpp"
+
 namespace veloxquant {
 namespace {
 
@@ -30,14 +32,22 @@ TileReader::TileReader(const TileDecoder& decoder, int head_dim)
 void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count,
                       float* tile, const TokenPlace* places) const {
   skip(codes, scales, first);
+  int width = head_dim_;  // values may have fewer coordinates than keys
   if (const VectorQuantizer* quantizer = decoder_->quantizer) {
     quantizer->decode_rows_at(codes, scales, places != nullptr ? places + first : nullptr,
                               static_cast<std::size_t>(count), decoder_->head, tile);
+  } else if (const CodedBasis* basis = decoder_->basis) {
+    thread_local std::vector<float> coded;
+    coded.resize(static_cast<std::size_t>(count * decoder_->spec.head_dim) + kMatrixPad);
+    decoder_->decode(*decoder_, codes, scales, count, coded.data());
+    basis->restore_keys(coded.data(), places + first, static_cast<std::size_t>(count), decoder_->products,
+                        tile);
   } else {
     decoder_->decode(*decoder_, codes, scales, count, tile);
+    width = decoder_->spec.head_dim;
   }
   const std::size_t stride = padded_row(head_dim_);
-  if (stride != static_cast<std::size_t>(head_dim_)) spread_rows(tile, count, head_dim_, stride);
+  if (stride != static_cast<std::size_t>(width)) spread_rows(tile, count, width, stride);
 }
 
 void TileReader::skip(const std::uint8_t*& codes, const std::uint8_t*& scales, int tokens) const noexcept {

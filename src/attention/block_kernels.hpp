@@ -35,10 +35,11 @@ inline constexpr int kRowsBeforeTiles = 32;
 using KernelTables = std::shared_ptr<const void>;
 
 struct KeyKernel {
-  // Query rows [rows, head_dim], already multiplied by the softmax scale -> `prepared` (prepared_bytes long):
-  // rounded and laid out as the kernel likes, with its corrections. Called once per part of the history and
-  // once per frame for framed keys.
-  using Prepare = void (*)(const KeyKernel& self, const float* queries, int rows, std::byte* prepared);
+  // Query rows of head_dim floats, `stride` from one to the next, already multiplied by the softmax scale ->
+  // `prepared` (prepared_bytes long): rounded and laid out as the kernel likes, with its corrections. Called
+  // once per part of the history and once per frame for framed keys.
+  using Prepare = void (*)(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                           std::byte* prepared);
   // scores[r][t] <- <query r, coded key t> for the token groups [first_group, first_group + groups) of 16
   // tokens, without the vector's scale (`vector_scale`) but with the scales of groups of dimensions. `ahead`
   // is the section of keys (of the same size) that is read later; the kernel asks for its lines as it goes.

@@ -60,6 +60,7 @@ struct BlockScores {
   int value_gain_bit;                             // where a value's gain begins in its byte; a key's at bit 0
   std::int64_t first;                             // history index of the block's first token
   const float* offsets = nullptr;                 // [rows][64], added to the scaled scores; null: 0
+  std::size_t offset_stride = kBlockTokens;       // from a row of them to the next
 };
 
 }  // namespace veloxquant

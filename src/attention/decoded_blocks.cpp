@@ -79,14 +79,15 @@ void ask_for(const std::uint8_t* section, std::size_t bytes) {
   for (std::size_t i = 0; section != nullptr && i < bytes; i += 64) __builtin_prefetch(section + i, 0, 2);
 }
 
-void prepare_decoded(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+void prepare_decoded(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                     std::byte* prepared) {
   const KeyKernel& inner = tables_of(self).rows;
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
              width = static_cast<std::size_t>(inner.spec.head_dim), count = static_cast<std::size_t>(rows);
   std::vector<float> padded(count * width);
   for (std::size_t r = 0; r < count; ++r)
-    std::memcpy(padded.data() + r * width, queries + r * dims, dims * sizeof(float));
-  inner.prepare(inner, padded.data(), rows, prepared);
+    std::memcpy(padded.data() + r * width, queries + r * stride, dims * sizeof(float));
+  inner.prepare(inner, padded.data(), width, rows, prepared);
 }
 
 void score_decoded(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,

@@ -55,13 +55,16 @@ class LinesAhead {
 
 // Rows as they are, the missing ones up to a kernel's width zero.
 template <class Values>
-void prepare_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+void prepare_rows(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                  std::byte* prepared) {
   const std::size_t dims = static_cast<std::size_t>(self.spec.head_dim),
-                    given = static_cast<std::size_t>(rows) * dims,
-                    all = static_cast<std::size_t>(kernel_row_width(rows)) * dims;
+                    given = static_cast<std::size_t>(rows),
+                    all = static_cast<std::size_t>(kernel_row_width(rows));
   auto* to = reinterpret_cast<float*>(prepared);
-  for (std::size_t i = 0; i < given; ++i) to[i] = queries[i] * Values::kScale;
-  std::memset(to + given, 0, (all - given) * sizeof(float));
+  for (std::size_t r = 0; r < given; ++r) {
+    for (std::size_t c = 0; c < dims; ++c) to[r * dims + c] = queries[r * stride + c] * Values::kScale;
+  }
+  std::memset(to + given * dims, 0, (all - given) * dims * sizeof(float));
 }
 
 // scores[r][t] for R rows of queries and `count` tokens, a multiple of 16.

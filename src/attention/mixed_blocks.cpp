@@ -33,15 +33,10 @@ const std::uint8_t* moved(const std::uint8_t* section, std::size_t bytes) {
   return section != nullptr ? section + bytes : nullptr;
 }
 
-void prepare_runs(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim), count = static_cast<std::size_t>(rows);
-  std::vector<float> slice(count * dims);
-  for (const auto& run : runs_of(self)) {
-    const auto width = static_cast<std::size_t>(run.kernel.spec.head_dim);
-    for (std::size_t r = 0; r < count; ++r)
-      std::memcpy(slice.data() + r * width, queries + r * dims + run.first, width * sizeof(float));
-    run.kernel.prepare(run.kernel, slice.data(), rows, prepared + run.prepared);
-  }
+void prepare_runs(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                  std::byte* prepared) {
+  for (const auto& run : runs_of(self))
+    run.kernel.prepare(run.kernel, queries + run.first, stride, rows, prepared + run.prepared);
 }
 
 void score_runs(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,

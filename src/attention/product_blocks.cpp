@@ -59,14 +59,16 @@ struct RowNumbers {
 
 // Products [part][centroid][row of W].
 template <int Bits, int Dims, int W>
-HWY_INLINE void make_products(const CodeSpec& spec, const float* queries, int rows, float* products) {
+HWY_INLINE void make_products(const CodeSpec& spec, const float* queries, std::size_t stride, int rows,
+                              float* products) {
   constexpr int kCentroids = 1 << Bits;
   const int dims = spec.head_dim;
   const float* centroids = spec.table->data();
   alignas(64) float part[Dims * W] = {};  // [coordinate][row]
   for (int first = 0; first < dims; first += Dims) {
     for (int r = 0; r < rows; ++r) {
-      for (int c = 0; c < Dims; ++c) part[c * W + r] = queries[r * dims + first + c];
+      const float* query = queries + static_cast<std::size_t>(r) * stride + first;
+      for (int c = 0; c < Dims; ++c) part[c * W + r] = query[c];
     }
     for (int j = 0; j < kCentroids; ++j, products += W) {
       RowNumbers<W> product;
@@ -114,10 +116,12 @@ HWY_INLINE void with_look_up_width(int rows, const Call& call) {
 }
 
 template <int Bits, int Dims>
-void prepare_products(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+void prepare_products(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                      std::byte* prepared) {
   auto* products = reinterpret_cast<float*>(prepared);
-  with_look_up_width(
-      rows, [&]<int W>() HWY_ATTR { make_products<Bits, Dims, W>(self.spec, queries, rows, products); });
+  with_look_up_width(rows, [&]<int W>() HWY_ATTR {
+    make_products<Bits, Dims, W>(self.spec, queries, stride, rows, products);
+  });
 }
 
 template <int Bits>

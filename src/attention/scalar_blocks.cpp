@@ -36,10 +36,8 @@ RoundedTable round_table(const CodeSpec& spec, int limit) {
 
 namespace {
 
-// Half the largest |q| + |q'| of neighbours, or the largest |q|.
-template <ProductSums Sums>
-float query_size(const float* query, std::size_t dims) {
-  if constexpr (Sums == ProductSums::of_four) return largest_magnitude(query, dims);
+// Half the largest |q| + |q'| of neighbours.
+float largest_pair(const float* query, std::size_t dims) {
   float largest[2] = {};
   for (std::size_t c = 0; c < dims; c += 4) {
     for (std::size_t k = 0; k < 2; ++k) {
@@ -50,8 +48,9 @@ float query_size(const float* query, std::size_t dims) {
   return std::max(largest[0], largest[1]);
 }
 
-template <ProductSums Sums>
-void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+// For sums of two products.
+void prepare_pairs(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                   std::byte* prepared) {
   auto& to = *reinterpret_cast<PreparedRows*>(prepared);
   const auto* table = static_cast<const RoundedTable*>(self.tables.get());
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
@@ -62,11 +61,11 @@ void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, 
     to.bias[r] = 0;
   }
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-    const float* query = queries + r * dims;
-    const float size = query_size<Sums>(query, dims);
+    const float* query = queries + r * stride;
+    const float size = largest_pair(query, dims);
     if (!(size > 1e-30f)) continue;
     // Two neighbours come to 127 before they are rounded, which adds at most 1.
-    constexpr float kTop = Sums == ProductSums::of_two ? 63.5f : 127.0f;
+    constexpr float kTop = 63.5f;
     const float inverse = kTop / size;
     std::int32_t sum = 0;
     for (std::size_t c = 0; c < dims; c += 4) {
@@ -85,8 +84,7 @@ void prepare_scalar_rows(const KeyKernel& self, const float* queries, int rows, 
 
 KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSums sums) {
   if (scores == nullptr || !has_plane_order(spec.head_dim, Role::keys)) return {};
-  return {.prepare = sums == ProductSums::of_two ? prepare_scalar_rows<ProductSums::of_two>
-                                                 : prepare_scalar_rows<ProductSums::of_four>,
+  return {.prepare = sums == ProductSums::of_two ? prepare_pairs : prepare_scalar_bytes_avx512,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = sizeof(PreparedRows),

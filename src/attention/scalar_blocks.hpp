@@ -44,6 +44,8 @@ ValueKernel scalar_values(const CodeSpec& spec, ValueKernel::Add add, ProductSum
 // The inner loops of a level, null for widths that it does not serve. Files that are compiled for a later CPU
 // hold nothing but these: what the compiler makes of library code there must not be used elsewhere.
 KeyKernel::Scores scalar_scores_avx512(int bits) noexcept;
+void prepare_scalar_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                                 std::byte* prepared) noexcept;
 ValueKernel::Add scalar_add_avx512(int bits) noexcept;
 KeyKernel::Scores scalar_scores_avx2(int bits) noexcept;
 ValueKernel::Add scalar_add_avx2(int bits) noexcept;

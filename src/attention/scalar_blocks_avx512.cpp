@@ -17,6 +17,7 @@
 
 #include "attention/block_rows.hpp"
 #include "attention/planes_avx512.hpp"
+#include "attention/query_bytes_avx512.hpp"
 
 namespace veloxquant {
 namespace {
@@ -183,6 +184,30 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 }  // namespace
 
+void prepare_scalar_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                                 std::byte* prepared) noexcept {
+  auto& to = *reinterpret_cast<PreparedRows*>(prepared);
+  const auto& table = *static_cast<const RoundedTable*>(self.tables.get());
+  const int dims = self.spec.head_dim;
+  const std::size_t quads = static_cast<std::size_t>(dims) / 4,
+                    width = static_cast<std::size_t>(kernel_row_width(rows));
+  if (static_cast<std::size_t>(rows) < width) __builtin_memset(to.bytes, 0, 4 * quads * width);
+  for (int r = 0; r < kKernelRows; ++r) to.step[r] = 0;
+  for (int r = 0; r < kKernelRows; ++r) to.bias[r] = 0;
+  std::int8_t bytes[PreparedRows::kMaxHeadDim + 16];
+  for (int r = 0; r < rows; ++r) {
+    const float* query = queries + static_cast<std::size_t>(r) * stride;
+    const float largest = largest_of_row(query, dims);
+    const bool any = largest > 1e-30f;
+    const std::int32_t sum = round_row(query, dims, any ? 127.0f / largest : 0.0f,
+                                       [&](int c, __m512i whole)
+                                           __attribute__((always_inline)) { store_bytes(whole, bytes + c); });
+    spread_quads(bytes, quads, width, to.bytes + 4 * r);
+    to.step[r] = any ? largest / 127.0f * table.step : 0.0f;
+    to.bias[r] = 128 * sum;
+  }
+}
+
 KeyKernel::Scores scalar_scores_avx512(int bits) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
   return bits <= 4 ? by_bits[bits - 1] : nullptr;
@@ -196,6 +221,7 @@ ValueKernel::Add scalar_add_avx512(int bits) noexcept {
 }  // namespace veloxquant
 #else
 namespace veloxquant {
+void prepare_scalar_bytes_avx512(const KeyKernel&, const float*, std::size_t, int, std::byte*) noexcept {}
 KeyKernel::Scores scalar_scores_avx512(int) noexcept { return nullptr; }
 ValueKernel::Add scalar_add_avx512(int) noexcept { return nullptr; }
 }  // namespace veloxquant

@@ -27,7 +27,8 @@ KernelTables round_words(const CodeSpec& spec) {
   return rounded;
 }
 
-void prepare_words(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
+void prepare_words(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                   std::byte* prepared) {
   const auto& table = *static_cast<const WordTable*>(self.tables.get());
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
              width = static_cast<std::size_t>(kernel_row_width(rows));
@@ -35,7 +36,7 @@ void prepare_words(const KeyKernel& self, const float* queries, int rows, std::b
   auto* words = reinterpret_cast<std::int16_t*>(prepared + sizeof(WordQueryHead));
   std::memset(prepared, 0, sizeof(WordQueryHead) + dims * width * sizeof(std::int16_t));
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-    const float* query = queries + r * dims;
+    const float* query = queries + r * stride;
     float largest = 0, sum = 0;
     for (std::size_t c = 0; c < dims; ++c) {
       largest = std::max(largest, std::abs(query[c]));

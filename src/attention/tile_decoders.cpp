@@ -302,7 +302,7 @@ TileDecoder::Function find_decoder(const CodeSpec& spec) {
   if (spec.kind == CodeKind::product) return find_product(spec);
   if (spec.kind == CodeKind::product)
     return spec.vector_scale == VectorScale::gain ? nullptr : find_product(spec);
-  if (spec.kind >= CodeKind::scalar && spec.vector_scale != VectorScale::f16) return nullptr;
+  if (spec.kind >= CodeKind::scalar && spec.vector_scale == VectorScale::gain) return nullptr;
   const bool whole_groups = spec.group > 0 && spec.group % kBlock == 0 && spec.head_dim % spec.group == 0;
   switch (spec.kind) {
     case CodeKind::f32:
@@ -345,6 +345,33 @@ void decode_by_definition(const TileDecoder& self, const std::uint8_t* codes, co
     decode_row(self.spec, codes, scales, tile);
     codes += self.spec.code_bytes();
     scales += self.spec.scale_bytes();
+  }
+}
+
+// Run by run into a buffer, with the vector's gain.
+void decode_mixed(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t* scales, int count,
+                  float* tile) {
+  thread_local std::vector<std::uint8_t> run_codes;
+  thread_local std::vector<float> run_rows;
+  const auto tokens = static_cast<std::size_t>(count), dims = static_cast<std::size_t>(self.spec.head_dim);
+  const std::size_t bytes = self.spec.code_bytes(), scale_bytes = self.spec.scale_bytes();
+  std::size_t first = 0, skipped = 0;
+  for (const TileDecoder& run : *self.runs) {
+    const auto width = static_cast<std::size_t>(run.spec.head_dim);
+    const std::size_t own = run.spec.code_bytes();
+    run_codes.resize(tokens * own);
+    run_rows.resize(tokens * width);
+    for (std::size_t t = 0; t < tokens; ++t)
+      std::memcpy(run_codes.data() + t * own, codes + t * bytes + skipped, own);
+    run.decode(run, run_codes.data(), nullptr, count, run_rows.data());
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const float gain = scale_bytes > 0 ? gain_value(scales[t * scale_bytes] % kGainSteps) : 1.0f;
+      const float* from = run_rows.data() + t * width;
+      float* to = tile + t * dims + first;
+      for (std::size_t c = 0; c < width; ++c) to[c] = gain * from[c];
+    }
+    first += width;
+    skipped += own;
   }
 }
 
@@ -406,7 +433,20 @@ TileDecoder tile_decoder(const CodeSpec& spec) {
   decoder.spec = spec;
   decoder.decode = VELOX_DISPATCH(find_decoder)(spec);
   decoder.vector_scale = decoder.decode != nullptr && spec.has_vector_scale();
+  if (spec.kind == CodeKind::mixed && (!spec.has_vector_scale() || spec.vector_scale == VectorScale::gain)) {
+    std::vector<TileDecoder> runs;
+    for (const CodeRun& run : spec.runs) runs.push_back(tile_decoder(spec.of_run(run)));
+    decoder.runs = std::make_shared<const std::vector<TileDecoder>>(std::move(runs));
+    decoder.decode = decode_mixed;
+  }
   if (decoder.decode == nullptr) decoder.decode = decode_by_definition;
+  return decoder;
+}
+
+TileDecoder tile_decoder(const CodeSpec& spec, const CodedBasis& basis, FrameProducts products) {
+  TileDecoder decoder = tile_decoder(spec);
+  decoder.basis = &basis;
+  decoder.products = products;
   return decoder;
 }
 

@@ -89,69 +89,28 @@ TrellisBytes round_trellis_table(const CodeSpec& spec) {
 
 namespace {
 
-// Rounds the rows to integers up to `top` and calls put(quad in the kernel's order, row, its four integers).
-template <class Put>
-void round_rows(const KeyKernel& self, const float* queries, int rows, float top, TrellisQueryHead& head,
-                const Put& put) {
+void prepare_words(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                   std::byte* prepared) {
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
-  const auto dims = static_cast<std::size_t>(self.spec.head_dim);
-  std::vector<float> query(dims + 1);  // and a zero, which the dimensions that do not exist have
-  for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
-    const float largest = largest_magnitude(queries + r * dims, dims), inverse = top / largest;
-    if (!(largest > 1e-30f)) continue;
-    for (std::size_t c = 0; c < dims; ++c) query[c] = queries[r * dims + c] * inverse;
-    std::int32_t sum = 0;
-    const std::uint16_t* dim = table.dims.data();
-    for (std::size_t quad = 0; quad < table.dims.size() / 4; ++quad, dim += 4) {
-      std::int32_t whole[4];
-      for (std::size_t k = 0; k < 4; ++k) {
-        whole[k] = nearest(query[dim[k]]);
-        sum += whole[k];
-      }
-      put(quad, r, whole);
-    }
-    head.step[r] = largest / top * table.step;
-    head.bias[r] = 127.5f * static_cast<float>(sum);
-  }
-}
-
-void prepare_bytes(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
-  const auto dims = static_cast<const TrellisBytes*>(self.tables.get())->dims.size(),
-             width = static_cast<std::size_t>(kernel_row_width(rows));
-  const bool wide = trellis_is_wide(self.spec.bits);
-  auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
-  auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
-  std::int8_t* low = high + dims * width;
-  std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * (wide ? 2 : 1));
-  if (wide) {
-    round_rows(self, queries, rows, 127.0f * 256.0f, head,
-               [&](std::size_t quad, std::size_t r, const std::int32_t* whole) {
-                 for (std::size_t k = 0; k < 4; ++k) {
-                   const std::int32_t upper = (whole[k] + 128) >> 8;
-                   high[4 * (quad * width + r) + k] = static_cast<std::int8_t>(upper);
-                   low[4 * (quad * width + r) + k] = static_cast<std::int8_t>(whole[k] - 256 * upper);
-                 }
-               });
-  } else {
-    round_rows(self, queries, rows, 127.0f, head,
-               [&](std::size_t quad, std::size_t r, const std::int32_t* whole) {
-                 for (std::size_t k = 0; k < 4; ++k)
-                   high[4 * (quad * width + r) + k] = static_cast<std::int8_t>(whole[k]);
-               });
-  }
-}
-
-void prepare_words(const KeyKernel& self, const float* queries, int rows, std::byte* prepared) {
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
              width = static_cast<std::size_t>(kernel_row_width(rows));
   auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
   auto* words = reinterpret_cast<std::int16_t*>(prepared + sizeof(TrellisQueryHead));
   std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * sizeof(std::int16_t));
-  round_rows(self, queries, rows, static_cast<float>(kWordTop), head,
-             [&](std::size_t quad, std::size_t r, const std::int32_t* whole) {
-               for (std::size_t k = 0; k < 4; ++k)
-                 words[query_word_place(4 * quad + k, r, width)] = static_cast<std::int16_t>(whole[k]);
-             });
+  for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
+    const float* query = queries + r * stride;
+    const float largest = largest_magnitude(query, dims), inverse = static_cast<float>(kWordTop) / largest;
+    if (!(largest > 1e-30f)) continue;
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < table.dims.size(); ++i) {
+      const std::size_t dim = table.dims[i];
+      const std::int32_t whole = dim < dims ? nearest(query[dim] * inverse) : 0;
+      sum += whole;
+      words[query_word_place(i, r, width)] = static_cast<std::int16_t>(whole);
+    }
+    head.step[r] = largest / static_cast<float>(kWordTop) * table.step;
+    head.bias[r] = 127.5f * static_cast<float>(sum);
+  }
 }
 
 // A look-up without VBMI and products of words cost as much as a tile's.
@@ -162,13 +121,14 @@ int most_rows(TrellisOperands operands) {
 }  // namespace
 
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands) {
-  if (scores == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
+  if (scores == nullptr || spec.head_dim > kMostTrellisDims ||
+      !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
     return {};
   const bool words = operands == TrellisOperands::words;
   std::vector<std::uint16_t> dims = key_dims(spec.bits, spec.head_dim);
   const std::size_t numbers = dims.size() * kKernelRows,
                     bytes = numbers * (words || trellis_is_wide(spec.bits) ? 2 : 1);
-  return {.prepare = words ? prepare_words : prepare_bytes,
+  return {.prepare = words ? prepare_words : prepare_trellis_bytes_avx512,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = (sizeof(TrellisQueryHead) + bytes + 63) / 64 * 64,

@@ -22,6 +22,10 @@ struct alignas(64) TrellisBytes {
   std::vector<std::uint16_t> dims;
 };
 
+// Most coordinates of keys: sums of that many products fit in 32 bits, and queries in the buffers of their
+// preparation.
+inline constexpr int kMostTrellisDims = 512;
+
 // At 4 bits the error of bytes as queries and weights is no longer small beside that of the code.
 constexpr bool trellis_is_wide(int bits) noexcept { return bits == 4; }
 
@@ -37,8 +41,8 @@ struct alignas(64) TrellisQueryHead {
   float bias[kKernelRows];  // 127.5 * the sum of the query's integers
 };
 
-// Or, where products are of 16 bits, words at query_word_place(). kWordTop keeps the sum of 512 dimensions,
-// each up to 255 times a word, within 32 bits.
+// Or, where products are of 16 bits, words at query_word_place(). kWordTop keeps the sum of kMostTrellisDims
+// dimensions, each up to 255 times a word, within 32 bits.
 inline constexpr int kWordTop = 16383;
 enum class TrellisOperands : std::uint8_t { bytes, words };
 
@@ -69,6 +73,8 @@ ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, TrellisOp
 
 // The inner loops of a level for such a code, null where it has none: AVX2 has them for whole words.
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;
+void prepare_trellis_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                                  std::byte* prepared) noexcept;
 ValueKernel::Add trellis_add_avx512(const CodeSpec& spec) noexcept;
 ValueKernel::Add trellis_add_quads_avx512(int bits) noexcept;  // of trellis_add_avx512()
 KeyKernel::Scores trellis_scores_avx2(const CodeSpec& spec) noexcept;

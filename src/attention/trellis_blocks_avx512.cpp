@@ -13,6 +13,7 @@
 #include <immintrin.h>
 
 #include "attention/block_rows.hpp"
+#include "attention/query_bytes_avx512.hpp"
 #include "attention/trellis_avx512.hpp"
 #include "pack/word_order.hpp"
 
@@ -28,6 +29,21 @@ constexpr std::uint64_t key_places(int first_bit) {
   for (int k = 0; k < 8; ++k)
     places |= static_cast<std::uint64_t>(32 * (k / 4) + first_bit + 3 * (k % 4)) << (8 * k);
   return places;
+}
+
+// A row's bytes in the order of `dims`, whole quads; those behind the row, where `dims` may point, are zero.
+void order_bytes(const std::int8_t* row, const std::vector<std::uint16_t>& dims, std::int8_t* ordered) {
+  if (dims.size() > 128) {
+    for (std::size_t i = 0; i < dims.size(); ++i) ordered[i] = row[dims[i]];
+    return;
+  }
+  const __m512i low = load(row), high = load(row + 64);
+  for (std::size_t i = 0; i < dims.size(); i += 16) {
+    const auto lanes = static_cast<__mmask16>(dims.size() - i >= 16 ? 0xffff : (1 << (dims.size() - i)) - 1);
+    const __m128i at = _mm256_cvtepi16_epi8(_mm256_maskz_loadu_epi16(lanes, dims.data() + i));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(ordered + i),
+                     _mm512_castsi512_si128(_mm512_permutex2var_epi8(low, _mm512_castsi128_si512(at), high)));
+  }
 }
 
 // Quad Q of a step that begins at `word`; `next` is the word behind the step.
@@ -300,6 +316,41 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 }  // namespace
 
+void prepare_trellis_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                                  std::byte* prepared) noexcept {
+  const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
+  const std::size_t bytes = table.dims.size(), width = static_cast<std::size_t>(kernel_row_width(rows));
+  const bool wide = trellis_is_wide(self.spec.bits);
+  auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
+  auto* high = reinterpret_cast<std::int8_t*>(prepared + sizeof(TrellisQueryHead));
+  std::int8_t* low = high + bytes * width;
+  if (static_cast<std::size_t>(rows) < width) __builtin_memset(high, 0, bytes * width * (wide ? 2 : 1));
+  const float top = wide ? 127.0f * 256.0f : 127.0f;
+  alignas(64) std::int8_t upper[kMostTrellisDims + 64] = {}, lower[kMostTrellisDims + 64] = {};
+  std::int8_t ordered[kMostTrellisDims + 64];
+  for (int r = 0; r < rows; ++r) {
+    const float* query = queries + static_cast<std::size_t>(r) * stride;
+    const float largest = largest_of_row(query, self.spec.head_dim);
+    const bool any = largest > 1e-30f;
+    const std::int32_t sum = round_row(
+        query, self.spec.head_dim, any ? top / largest : 0.0f,
+        [&](int c, __m512i whole) __attribute__((always_inline)) {
+          if (!wide) return store_bytes(whole, upper + c);
+          const __m512i above = _mm512_srai_epi32(_mm512_add_epi32(whole, _mm512_set1_epi32(128)), 8);
+          store_bytes(above, upper + c);
+          store_bytes(_mm512_sub_epi32(whole, _mm512_slli_epi32(above, 8)), lower + c);
+        });
+    order_bytes(upper, table.dims, ordered);
+    spread_quads(ordered, bytes / 4, width, high + 4 * r);
+    if (wide) {
+      order_bytes(lower, table.dims, ordered);
+      spread_quads(ordered, bytes / 4, width, low + 4 * r);
+    }
+    head.step[r] = any ? largest / top * table.step : 0.0f;
+    head.bias[r] = 127.5f * static_cast<float>(sum);
+  }
+}
+
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
   return by_bits[spec.bits - 1];
@@ -314,6 +365,7 @@ ValueKernel::Add trellis_add_avx512(const CodeSpec& spec) noexcept {
 }  // namespace veloxquant
 #else
 namespace veloxquant {
+void prepare_trellis_bytes_avx512(const KeyKernel&, const float*, std::size_t, int, std::byte*) noexcept {}
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec&) noexcept { return nullptr; }
 ValueKernel::Add trellis_add_avx512(const CodeSpec&) noexcept { return nullptr; }
 }  // namespace veloxquant

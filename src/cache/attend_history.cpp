@@ -21,6 +21,7 @@
 
 #include "attention/attend.hpp"
 #include "attention/attend_blocks.hpp"
+#include "attention/attend_run.hpp"
 #include "cache/attend_plan.hpp"
 #include "cache/cache_state.hpp"
 #include "cache/coded_side.hpp"
@@ -35,7 +36,7 @@ constexpr std::size_t kRunsAtOnce = 8;
 
 // Working memory of a thread, kept between calls so that decoding does not allocate.
 struct ThreadScratch {
-  AttendScratch kernel, tile, merge, shared;
+  AttendScratch kernel, tile, merge, whole, shared;
   std::vector<TokenPlace> places;  // of the runs at hand, for keys whose method has frames
   std::vector<std::uint8_t> rows;  // of the runs at hand, of blocks that are not read as they are
 };
@@ -207,6 +208,7 @@ class Attention {
   // With more rows a block had better be decoded once for all of them. To turn and project queries for every frame
   // costs as much for a row as a token's decoding.
   int most_rows(int head) const {
+    if (keys_.decodes_keys(head)) return kKernelRows;
     const int kernels = std::min(keys_.key_kernel(head).most_rows, values_.value_kernel(head).most_rows);
     return keys_.basis(head) != nullptr ? std::min(kernels, kRowsBeforeTiles) : kernels;
   }
@@ -231,15 +233,24 @@ class Attention {
                             .shared_gains = block.layout.shares_gains(),
                             .count = static_cast<int>(pages_for(range.end - range.begin)),
                             .first = range.begin};
-    FramedKeys framed{.basis = keys_.basis(tile.head), .places = {}};
+    FramedKeys framed{.basis = keys_.basis(tile.head), .products = FrameProducts::f32, .cut = {}};
+    if (keys_.decodes_keys(tile.head)) framed.basis = nullptr;
     if (framed.basis != nullptr) {
-      framed.places = [&](int index, TokenPlace* places) {
-        // After a trim the last block holds tokens that the row has no more; what they score is not seen.
+      if (kernels_->arithmetic == AttentionArithmetic::fast) framed.products = FrameProducts::words;
+      framed.cut = [&](int index, std::vector<FrameCut>& cuts) {
+        // After a trim the last block holds tokens that the row has no more.
         const std::int64_t first = (page + index) * kPageTokens;
         const std::int64_t count = std::min<std::int64_t>(kPageTokens, cache_.coded(row.size) - first);
-        cache_.key_places(row, first, {places, static_cast<std::size_t>(count)});
-        std::fill(places + count, places + kPageTokens, places[count - 1]);
+        cache_.cut_key_frames(row, first, count, [&](std::int64_t token, std::int64_t end, TokenPlace place) {
+          cuts.push_back({static_cast<int>(token - first), static_cast<int>(end - first), place.frame_start,
+                          place.position - place.frame_start});
+        });
       };
+    }
+    DecodedKeys decoded{.codes = keys_.decodes_keys(tile.head) ? keys_.code_spec(tile.head) : nullptr,
+                        .rows = {}};
+    if (decoded.codes != nullptr) {
+      decoded.rows = [&](int index, float* rows) { decode_keys(tile, page + index, rows); };
     }
     const CodedBasis* values = values_.basis(tile.head);
     for (int first = 0; first < query.rows; first += kKernelRows) {
@@ -258,38 +269,69 @@ class Attention {
       AttendPartial part{.max = sum.max + first, .sum = sum.sum + first, .out = sum.out + skipped};
       if (values != nullptr) part.out = scratch.merge.reserve(kKernelRows * width);
       attend_blocks(keys_.key_kernel(tile.head), values_.value_kernel(tile.head), blocks, some, part,
-                    scratch.kernel, framed.basis != nullptr ? &framed : nullptr);
-      for (std::size_t r = 0; values != nullptr && r < static_cast<std::size_t>(some.rows); ++r) {
-        values->restore_sum(part.out + r * static_cast<std::size_t>(values->coded_dim()), part.sum[r],
-                            sum.out + skipped + r * width);
-      }
+                    scratch.kernel, framed.basis != nullptr ? &framed : nullptr,
+                    decoded.codes != nullptr ? &decoded : nullptr);
+      if (values != nullptr)
+        values->restore_sums(part.out, part.sum, static_cast<std::size_t>(some.rows), sum.out + skipped);
     }
+  }
+
+  // The keys of a page in the space of the input; zeros for tokens that the row has no more.
+  void decode_keys(const AttendTile& tile, std::int64_t page, float* rows) const {
+    const CacheRow& row = cache_.rows[static_cast<std::size_t>(tile.row)];
+    const std::int64_t first = page * kPageTokens;
+    const auto count = static_cast<int>(std::min<std::int64_t>(kPageTokens, cache_.coded(row.size) - first));
+    scratch.rows.resize(2 * kRunsAtOnce * canonical_buffer(cache_));
+    scratch.places.resize(kRunsAtOnce * kPageTokens);
+    cache_.key_places(row, first, {scratch.places.data(), static_cast<std::size_t>(count)});
+    const CanonicalRows keys =
+        canonical_rows(cache_, row, tile.head, Role::keys, first, count, scratch.rows.data());
+    const TileDecoder decoder = keys_.decoder(tile.head);
+    TileReader(decoder, head_dim_).read(keys.codes, keys.scales, 0, count, rows, scratch.places.data());
+    const auto width = static_cast<std::size_t>(head_dim_);
+    std::fill(rows + static_cast<std::size_t>(count) * width,
+              rows + kPageTokens * static_cast<std::int64_t>(width), 0.0f);
   }
 
   // Everything else, decoded tile by tile. `first`: `sum` holds nothing yet.
   void attend_tiles(const AttendTile& tile, HistoryRange range, bool coded, bool first,
                     const AttendQuery& query, const AttendPartial& sum) const {
+    if (range.begin >= range.end) return;
+    const auto rows = static_cast<std::size_t>(tile.rows), width = static_cast<std::size_t>(head_dim_);
+    const std::size_t floats = TileMemory::partial_floats(rows, width);
     const TileDecoder keys = coded ? keys_.decoder(tile.head) : exact_;
     const TileDecoder values = coded ? values_.decoder(tile.head) : exact_;
     std::array<TokenRun, kRunsAtOnce> runs;
     const bool placed = coded && cache_.methods.keys->frame() > 0;
     if (placed) scratch.places.resize(kRunsAtOnce * kPageTokens);
     if (coded) scratch.rows.resize(2 * kRunsAtOnce * canonical_buffer(cache_));
-    for (std::int64_t token = range.begin; token < range.end; first = false) {
+    // The sum over the range, and what is added to it.
+    const AttendPartial whole = first ? sum : TileMemory::partial_at(scratch.whole.reserve(floats), rows);
+    const AttendPartial some = TileMemory::partial_at(scratch.merge.reserve(floats), rows);
+    for (std::int64_t token = range.begin; token < range.end;) {
+      const bool begun = token > range.begin;
       std::size_t count = 0;
       for (; count < runs.size() && token < range.end; ++count) {
         runs[count] = coded ? coded_run(tile, token, range.end, count) : exact_run(tile, token, range.end);
         if (placed) runs[count].key_places = find_places(tile, runs[count], count);
         token += runs[count].count;
       }
-      const auto rows = static_cast<std::size_t>(tile.rows), width = static_cast<std::size_t>(head_dim_);
-      const AttendPartial here =
-          first
-              ? sum
-              : TileMemory::partial_at(scratch.merge.reserve(TileMemory::partial_floats(rows, width)), rows);
-      attend_runs(keys, values, {runs.data(), count}, query, here, scratch.kernel);
-      if (!first) merge_partials(sum, here, tile.rows, head_dim_);
+      attend_runs(keys, values, {runs.data(), count}, query, begun ? some : whole, scratch.kernel);
+      if (begun) merge_partials(whole, some, tile.rows, head_dim_);
     }
+    const CodedBasis* basis = coded ? values_.basis(tile.head) : nullptr;
+    if (basis != nullptr) restore_rows(*basis, whole, rows);
+    if (!first) merge_partials(sum, whole, tile.rows, head_dim_);
+  }
+
+  // Sums of value codes, the first coordinates of each row -> the space of the input.
+  void restore_rows(const CodedBasis& basis, const AttendPartial& sum, std::size_t rows) const {
+    const auto width = static_cast<std::size_t>(head_dim_),
+               dims = static_cast<std::size_t>(basis.coded_dim());
+    float* coded = scratch.merge.reserve(rows * width);
+    for (std::size_t r = 0; r < rows; ++r)
+      std::memcpy(coded + r * dims, sum.out + r * width, dims * sizeof(float));
+    basis.restore_sums(coded, sum.sum, rows, sum.out);
   }
 
   const TokenPlace* find_places(const AttendTile& tile, const TokenRun& run, std::size_t index) const {

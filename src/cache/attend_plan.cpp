@@ -5,12 +5,14 @@
 namespace veloxquant {
 namespace {
 
-constexpr int kTileRows = 256;              // rows that keep the kernels at the speed of matrix products
+constexpr int kTileRows = 256;  // rows that keep the kernels at the speed of matrix products
+// With keys in frames: to decode a block costs as much as 80 rows take to attend to it.
+constexpr int kFramedTileRows = 1024;
 constexpr int kTileTokens = 32;             // new tokens that share what is unpacked, at least
 constexpr std::int64_t kPartTokens = 1024;  // shortest piece worth a thread's attention
 constexpr std::size_t kEnoughTiles = 64;    // with so many no range is cut
 
-int tokens_per_tile(int group) { return std::max(kTileTokens, kTileRows / group); }
+int tokens_per_tile(int group, int rows) { return std::max(kTileTokens, rows / group); }
 
 HistoryRange intersection(HistoryRange a, HistoryRange b) {
   return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
@@ -41,7 +43,8 @@ HistoryRange visible(std::int64_t size, std::int64_t length, std::int64_t token,
 AttendPlan plan_attention(const CacheState& cache, std::span<const std::int64_t> lengths, int group,
                           const AttentionMask& mask) {
   const KVCacheOptions& o = cache.options();
-  const int step = tokens_per_tile(group);
+  const bool framed = cache.methods.keys->frame() > 0;
+  const int step = tokens_per_tile(group, framed ? kFramedTileRows : kTileRows);
   std::size_t tiles = 0;
   for (const std::int64_t length : lengths)
     tiles += static_cast<std::size_t>((length + step - 1) / step * o.kv_heads);

@@ -27,9 +27,11 @@ Path path_of(const LayerKernels& kernels, const VectorQuantizer& method, Role ro
   const CodeSpec* spec = method.code_spec(head);
   if (spec == nullptr)
     return {"decoded tiles", fmt::format("{} are not in a code that kernels read", to_string(role))};
-  if (method.frame() > 0 && method.frame() < CodedSide::kShortestFrame)
-    return {"decoded tiles", fmt::format("frames of {} tokens are too short", method.frame())};
   const CodedSide& side = role == Role::keys ? kernels.keys : kernels.values;
+  if (method.frame() > 0 && method.frame() < CodedSide::kShortestFrame) {
+    return {side.key_kernel(head).scores != nullptr ? "decoded blocks" : "decoded tiles",
+            fmt::format("frames of {} tokens are too short", method.frame())};
+  }
   const Reading reading = reading_of(side, role, head);
   if (reading == Reading::packed) return {};
   const std::string where = kernels.arithmetic == AttentionArithmetic::precise

@@ -78,6 +78,13 @@ struct CacheState {
     find_token_places(methods.keys->frame(), coded, places,
                       [&](std::int64_t c) { return row.positions.at(c + options().sinks); });
   }
+  // The same as ranges of tokens: cut_frames().
+  template <class Cut>
+  void cut_key_frames(const CacheRow& row, std::int64_t coded, std::int64_t count, const Cut& cut) const {
+    cut_frames(
+        methods.keys->frame(), coded, count,
+        [&](std::int64_t c) { return row.positions.at(c + options().sinks); }, cut);
+  }
   std::size_t page_bytes() const noexcept { return bytes_of_page(blocks); }
   const BlockLayout& layout(int head) const noexcept { return blocks[static_cast<std::size_t>(head)].layout; }
   std::size_t block_offset(int head) const noexcept { return blocks[static_cast<std::size_t>(head)].offset; }

@@ -2,6 +2,8 @@
 
 #include <veloxquant/core/cpu.hpp>
 
+#include "attention/float_blocks.hpp"
+
 namespace veloxquant {
 CodedSide::CodedSide(const VectorQuantizer& method, Role role, int kv_heads, AttentionArithmetic arithmetic)
     : method_(&method), heads_(static_cast<std::size_t>(kv_heads)) {
@@ -11,8 +13,20 @@ CodedSide::CodedSide(const VectorQuantizer& method, Role role, int kv_heads, Att
     const CodeSpec* spec = method.code_spec(h);
     head.basis = method.basis(h);
     head.in_code_space = spec != nullptr && head.basis == nullptr;
-    head.decoder = head.in_code_space ? tile_decoder(*spec) : tile_decoder(method, h);
-    if (spec == nullptr || short_frames) continue;
+    if (spec == nullptr) {
+      head.decoder = tile_decoder(method, h);
+    } else if (head.basis != nullptr && role == Role::keys) {
+      const bool fast = arithmetic == AttentionArithmetic::fast;
+      head.decoder = tile_decoder(*spec, *head.basis, fast ? FrameProducts::words : FrameProducts::f32);
+    } else {
+      head.decoder = tile_decoder(*spec);
+    }
+    if (spec == nullptr) continue;
+    if (short_frames) {
+      head.key = float_keys(
+          {.kind = CodeKind::f32, .bits = 32, .head_dim = method.head_dim(), .group = 0, .table = {}});
+      continue;
+    }
     if (role == Role::keys) head.key = find_key_kernel(*spec, arithmetic);
     if (role == Role::values) head.value = find_value_kernel(*spec, arithmetic);
   }

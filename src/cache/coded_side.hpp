@@ -16,18 +16,22 @@ namespace veloxquant {
 
 class CodedSide {
  public:
-  // With shorter frames a query would be turned more often than there are groups of tokens; decoding is
-  // faster then.
+  // With shorter frames a query would be turned more often than there are groups of tokens. Then blocks of
+  // keys are decoded, and their kernel is that of f32 rows in the space of the input.
   static constexpr std::int64_t kShortestFrame = 16;
 
   CodedSide(const VectorQuantizer& method, Role role, int kv_heads, AttentionArithmetic arithmetic);
 
   TileDecoder decoder(int head) const { return of(head).decoder; }
+  bool decodes_keys(int head) const {
+    return of(head).basis != nullptr && method_->frame() > 0 && method_->frame() < kShortestFrame;
+  }
+  const CodeSpec* code_spec(int head) const { return method_->code_spec(head); }
   // Without functions where there is none.
   const KeyKernel& key_kernel(int head) const { return of(head).key; }
   const ValueKernel& value_kernel(int head) const { return of(head).value; }
-  // What kernels see: the codes' coordinates seen through a basis (then the decoder's rows are in the space of the
-  // input), or transformed and centred rows. Null when it is neither.
+  // What kernels see: the codes' coordinates seen through a basis (decoded keys are then in the space of the
+  // input, decoded values in that of the codes), or transformed and centred rows. Null when it is neither.
   const CodedBasis* basis(int head) const { return of(head).basis; }
   const RowTransform* transform(int head) const {
     return of(head).in_code_space ? method_->transform(head) : nullptr;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "linalg/matrix_vector.hpp"
+#include "transform/turn_words.hpp"
 
 namespace veloxquant {
 namespace {
@@ -71,43 +72,119 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
   }
   if (turn_) one_turn_ = turn_->angles(1);
   if (turn_ == nullptr || !readable()) return;
-  query_basis_.resize(dim * columns);
-  for (std::size_t i = 0; i < dim; ++i) {
-    for (std::size_t c = 0; c < coded; ++c) query_basis_[i * columns + c] = inverse_[c * padded + i];
-  }
-  const auto places = static_cast<std::size_t>(frame_);
-  const std::size_t place_columns = as_size(padded_columns(static_cast<int>(frame_)));
-  query_means_.resize(dim * place_columns);
-  for (std::size_t i = 0; i < dim; ++i) {
-    for (std::size_t t = 0; t < places; ++t) query_means_[i * place_columns + t] = means_[t * dim + i];
-  }
+  make_query_matrix();
+  std::vector<float> even = inverse_;  // a row of zeros where their number is odd
+  even.resize(as_size(coded_dim() + coded_dim() % 2) * padded);
+  inverse_words_ = WordMatrix(even.data(), coded_dim() + coded_dim() % 2, head_dim_);
   frame_turn_ = turn_->angles(frame_);
 }
 
-void SpectralHead::turn_queries(const float* queries, int rows, std::int64_t start,
-                                FramedQueries& seen) const {
-  const std::size_t dim = as_size(head_dim_), count = as_size(rows);
-  seen.turned.resize(count * dim);
-  seen.coded.resize(count * as_size(coded_dim()) + kMatrixPad);
-  seen.places = static_cast<std::size_t>(frame_);
-  seen.means.resize(count * seen.places + kMatrixPad);
+void SpectralHead::make_query_matrix() {
+  const std::size_t dim = as_size(head_dim_), coded = as_size(coded_dim());
+  const std::size_t padded = as_size(padded_columns(head_dim_)),
+                    columns = as_size(padded_columns(coded_dim()));
+  const std::size_t places = static_cast<std::size_t>(frame_),
+                    stride = columns + as_size(padded_columns(static_cast<int>(frame_)));
+  query_matrix_.resize(dim * stride);
+  for (std::size_t i = 0; i < dim; ++i) {
+    float* row = query_matrix_.data() + i * stride;
+    for (std::size_t c = 0; c < coded; ++c) row[c] = inverse_[c * padded + i];
+    for (std::size_t t = 0; t < places; ++t) row[columns + t] = means_[t * dim + i];
+  }
+  std::vector<float> by_pair;
+  for (const RopeTurn::Pair& pair : turn_->pairs()) {
+    for (const int i : {pair.first, pair.second}) {
+      const float* row = query_matrix_.data() + as_size(i) * stride;
+      by_pair.insert(by_pair.end(), row, row + stride);
+    }
+  }
+  query_words_ = WordMatrix(by_pair.data(), head_dim_, static_cast<int>(stride));
+}
+
+void SpectralHead::turn_to(std::int64_t start, FramedQueries& seen) const {
   if (seen.start >= 0 && start == seen.start + frame_) {
     RopeTurn::advance(seen.angles, frame_turn_);
   } else if (start != seen.start) {
     seen.angles = turn_->angles(start);
   }
   seen.start = start;
-  for (std::size_t r = 0; r < count; ++r)
-    turn_->back(seen.angles, queries + r * dim, seen.turned.data() + r * dim);
-  multiply_rows(seen.turned.data(), rows, query_basis_.data(), head_dim_, coded_dim(), seen.coded.data());
-  multiply_rows(seen.turned.data(), rows, query_means_.data(), head_dim_, static_cast<int>(frame_),
-                seen.means.data());
 }
 
-void SpectralHead::restore_sum(const float* coded, float weight, float* out) const {
-  std::vector<float> sum(as_size(head_dim_) + kMatrixPad);
-  multiply_rows(coded, 1, inverse_.data(), coded_dim(), head_dim_, sum.data());
-  for (std::size_t i = 0; i < as_size(head_dim_); ++i) out[i] = sum[i] + weight * means_[i];
+void SpectralHead::turn_queries(const float* queries, int rows, std::span<const std::int64_t> starts,
+                                FrameProducts products, FramedQueries& seen) const {
+  const std::size_t dim = as_size(head_dim_), count = as_size(rows), pairs = dim / 2;
+  seen.rows = count;
+  seen.stride = query_words_.stride();
+  seen.means = as_size(padded_columns(coded_dim()));
+  seen.seen.resize(starts.size() * count * seen.stride);
+  seen.turned.resize(count * dim);
+  if (products == FrameProducts::f32) {
+    float* out = seen.seen.data();
+    for (const std::int64_t start : starts) {
+      turn_to(start, seen);
+      for (std::size_t r = 0; r < count; ++r)
+        turn_->back(seen.angles, queries + r * dim, seen.turned.data() + r * dim);
+      multiply_rows(seen.turned.data(), rows, query_matrix_.data(), head_dim_, static_cast<int>(seen.stride),
+                    out);
+      out += count * seen.stride;
+    }
+    return;
+  }
+  seen.words.resize(starts.size() * count * pairs);
+  seen.steps.resize(starts.size() * count);
+  float *firsts = seen.turned.data(), *seconds = firsts + count * pairs;
+  for (std::size_t r = 0; r < count; ++r) {
+    const float* query = queries + r * dim;
+    float squares = 0;
+    for (std::size_t i = 0; i < dim; ++i) squares += query[i] * query[i];
+    const float norm = std::sqrt(squares), scale = norm > 1e-30f ? kWordNorm / norm : 0.0f;
+    for (std::size_t p = 0; p < pairs; ++p) {
+      firsts[r * pairs + p] = scale * query[turn_->pairs()[p].first];
+      seconds[r * pairs + p] = scale * query[turn_->pairs()[p].second];
+    }
+    for (std::size_t f = 0; f < starts.size(); ++f) seen.steps[f * count + r] = norm / kWordNorm;
+  }
+  for (std::size_t f = 0; f < starts.size(); ++f) {
+    turn_to(starts[f], seen);
+    turn_back_to_words(seen.angles, firsts, seconds, rows, seen.words.data() + f * count * pairs);
+  }
+  query_words_.multiply(seen.words.data(), seen.steps.data(), static_cast<int>(starts.size() * count),
+                        seen.seen.data());
+}
+
+void SpectralHead::restore_keys(const float* coded, const TokenPlace* places, std::size_t count,
+                                FrameProducts products, float* rows) const {
+  const std::size_t dim = as_size(head_dim_);
+  thread_local std::vector<float> residuals, steps;
+  thread_local std::vector<std::int32_t> words;
+  residuals.resize(count * std::max(dim, inverse_words_.stride()) + kMatrixPad);
+  std::size_t stride = dim;
+  if (products == FrameProducts::words) {
+    words.resize(count * inverse_words_.pairs());
+    steps.resize(count);
+    inverse_words_.round_rows(coded, coded_dim(), static_cast<int>(count), words.data(), steps.data());
+    inverse_words_.multiply(words.data(), steps.data(), static_cast<int>(count), residuals.data());
+    stride = inverse_words_.stride();
+  } else {
+    multiply_rows(coded, static_cast<int>(count), inverse_.data(), coded_dim(), head_dim_, residuals.data());
+  }
+  FrameAngles frames(turn_.get(), &one_turn_);
+  for (std::size_t i = 0; i < count; ++i) {
+    float* row = residuals.data() + i * stride;
+    shift(row, places[i].position - places[i].frame_start, 1);
+    turn_->forwards(frames.at(places[i].frame_start), row, rows + i * dim);
+  }
+}
+
+void SpectralHead::restore_sums(const float* coded, const float* weights, std::size_t count,
+                                float* out) const {
+  const std::size_t dim = as_size(head_dim_);
+  thread_local std::vector<float> sums;
+  sums.resize(count * dim + kMatrixPad);
+  multiply_rows(coded, static_cast<int>(count), inverse_.data(), coded_dim(), head_dim_, sums.data());
+  for (std::size_t r = 0; r < count; ++r) {
+    for (std::size_t i = 0; i < dim; ++i) out[r * dim + i] = sums[r * dim + i] + weights[r] * means_[i];
+  }
 }
 
 void SpectralHead::shift(float* row, std::int64_t place, float sign) const {

@@ -13,6 +13,7 @@
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include "codebook/row_code.hpp"
+#include "linalg/word_matrix.hpp"
 #include "transform/coded_basis.hpp"
 #include "transform/rope_turn.hpp"
 
@@ -41,22 +42,29 @@ class SpectralHead final : public CodedBasis {
               std::uint8_t* scales) const;
   void decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,
               std::size_t count, float* rows) const;
-  // Whether attention can read the codes through turn_queries() and restore_sum(): there are codes, and the means of
+  // Whether attention can read the codes through CodedBasis: there are codes, and the means of
   // all places of a frame are in the table.
   bool readable() const noexcept {
     return spec().head_dim > 0 && (turn_ == nullptr || frame_ <= table_rows());
   }
   int coded_dim() const noexcept override { return spec().head_dim; }
-  void turn_queries(const float* queries, int rows, std::int64_t start, FramedQueries& seen) const override;
-  void restore_sum(const float* coded, float weight, float* out) const override;
+  void turn_queries(const float* queries, int rows, std::span<const std::int64_t> starts,
+                    FrameProducts products, FramedQueries& seen) const override;
+  void restore_keys(const float* coded, const TokenPlace* places, std::size_t count, FrameProducts products,
+                    float* rows) const override;
+  void restore_sums(const float* coded, const float* weights, std::size_t count, float* out) const override;
   // All but `turn` and the tables of codes, which heads share.
   std::size_t nbytes() const noexcept {
-    return 4 * (means_.size() + forward_.size() + inverse_.size() + query_basis_.size() +
-                query_means_.size() + one_turn_.cosines.size() + one_turn_.sines.size() +
-                frame_turn_.cosines.size() + frame_turn_.sines.size());
+    return 4 * (means_.size() + forward_.size() + inverse_.size() + query_matrix_.size() +
+                one_turn_.cosines.size() + one_turn_.sines.size() + frame_turn_.cosines.size() +
+                frame_turn_.sines.size()) +
+           query_words_.nbytes() + inverse_words_.nbytes();
   }
 
  private:
+  void make_query_matrix();
+  // The angles of the frame that begins at `start`, from those of the last one where that is near.
+  void turn_to(std::int64_t start, FramedQueries& seen) const;
   // Subtracts (sign -1) or adds (1) the mean as it stands at a token's place in its frame; 0 for values.
   void shift(float* row, std::int64_t place, float sign) const;
 
@@ -66,8 +74,11 @@ class SpectralHead final : public CodedBasis {
   std::int64_t frame_;
   std::vector<float> means_;              // [turned by 0, 1, ..., head_dim]; values have the first row only
   std::vector<float> forward_, inverse_;  // matrices [head_dim, coded] and [coded, head_dim], padded
-  // Keys: what queries are multiplied by, the transposes of inverse_ and means_, padded.
-  std::vector<float> query_basis_, query_means_;
+  // Keys: what queries are multiplied by, the transposes of inverse_ (padded) and of means_ (padded), side by
+  // side. As words the rows are in the order of the pairs that are turned together.
+  std::vector<float> query_matrix_;
+  WordMatrix query_words_;
+  WordMatrix inverse_words_;          // keys: of inverse_
   TurnAngles one_turn_, frame_turn_;  // of one position, of a frame
   std::shared_ptr<const RowCode> code_;
   std::shared_ptr<const RopeTurn> turn_;

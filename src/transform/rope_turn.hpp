@@ -18,14 +18,16 @@ struct TurnAngles {
 };
 
 class RopeTurn {
+ public:
   struct Pair {
     int first, second;
     float frequency;
   };
 
- public:
   RopeTurn(const RopeConfig& rope, int head_dim);
 
+  // The coordinates that are turned together, in the order of the angles.
+  const std::vector<Pair>& pairs() const noexcept { return pairs_; }
   std::size_t nbytes() const noexcept { return pairs_.size() * sizeof(Pair); }
   TurnAngles angles(std::int64_t position) const;
   // out = R x and out = R^-1 x; x may be out.

@@ -179,7 +179,8 @@ inline double score_error(CodedSide& side, const KeyKernel& kernel, int rows, st
   std::vector<float> queries(static_cast<std::size_t>(rows * side.spec.head_dim));
   for (float& x : queries) x = normal(random);
   AlignedBytes prepared(kernel.prepared_bytes), scores(8 * 64 * 4);
-  kernel.prepare(kernel, queries.data(), rows, reinterpret_cast<std::byte*>(prepared.data()));
+  kernel.prepare(kernel, queries.data(), static_cast<std::size_t>(side.spec.head_dim), rows,
+                 reinterpret_cast<std::byte*>(prepared.data()));
   auto* got = reinterpret_cast<float*>(scores.data());
   const auto* ready = reinterpret_cast<const std::byte*>(prepared.data());
   const std::uint8_t* block = side.packed.data();

@@ -79,7 +79,7 @@ TEST(ScalarBlocks, LargestProductsAreNotClipped) {
       test::AlignedBytes prepared(keys.prepared_bytes), scores(8 * 64 * 4);
       auto* ready = reinterpret_cast<std::byte*>(prepared.data());
       auto* score = reinterpret_cast<float*>(scores.data());
-      keys.prepare(keys, queries.data(), 1, ready);
+      keys.prepare(keys, queries.data(), queries.size(), 1, ready);
       keys.scores(keys, ready, 1, side.packed.data(), nullptr, 0, 4, score);
       for (int t = 0; t < kBlockTokens; ++t) EXPECT_NEAR(score[t], -dims * end, 0.02 * dims * end) << bits;
 

@@ -57,6 +57,35 @@ TEST(TileDecoder, EqualsTheDefinition) {
   });
 }
 
+// Gains are in the rows.
+TEST(TileDecoder, ReadsMixedCodes) {
+  const std::vector<RunPlan> runs = {{CodeKind::scalar, 6, 8},
+                                     {CodeKind::trellis, 4, 24},
+                                     {CodeKind::scalar, 3, 15},
+                                     {CodeKind::trellis, 1, 8}};
+  on_every_cpu_level([&](const std::string& level) {
+    std::mt19937 random(9);
+    for (const bool gain : {false, true}) {
+      const CodeSpec spec = make_mixed_code(runs, gain, false)->spec();
+      const TileDecoder decoder = tile_decoder(spec);
+      EXPECT_FALSE(decoder.vector_scale);
+      const auto dims = static_cast<std::size_t>(spec.head_dim), bytes = spec.code_bytes();
+      for (const std::size_t count : {1, 5, 64}) {
+        std::vector<std::uint8_t> codes(count * bytes), scales(count * spec.scale_bytes() + 1);
+        for (std::uint8_t& code : codes) code = static_cast<std::uint8_t>(random());
+        for (std::uint8_t& scale : scales) scale = static_cast<std::uint8_t>(random());
+        std::vector<float> tile(count * dims), row(dims);
+        decoder.decode(decoder, codes.data(), scales.data(), static_cast<int>(count), tile.data());
+        for (std::size_t t = 0; t < count; ++t) {
+          decode_row(spec, codes.data() + t * bytes, scales.data() + t * spec.scale_bytes(), row.data());
+          for (std::size_t c = 0; c < dims; ++c)
+            ASSERT_EQ(tile[t * dims + c], row[c]) << level << " " << t << " " << c;
+        }
+      }
+    }
+  });
+}
+
 TEST(TileDecoder, TakesTablesThatAreNoMultiplesOfTheTrainedStep) {
   on_every_cpu_level([](const std::string& level) {
     std::mt19937 random(8);

@@ -320,7 +320,7 @@ TEST(Spectral, SaysHowAttentionReadsIt) {
     const auto config = config_for("spectral:3", "spectral:3");
     return attention_path(make_layer_methods(*config, calibrate(frame, 0).store)[0], kHeads);
   };
-  EXPECT_TRUE(path(1).starts_with("decoded tiles: frames of 1 tokens are too short")) << path(1);
+  EXPECT_TRUE(path(1).starts_with("decoded blocks: frames of 1 tokens are too short")) << path(1);
   EXPECT_TRUE(path(0).starts_with("decoded tiles: keys are not in a code")) << path(0);
   const AttentionArithmetic before = attention_arithmetic();
   set_attention_arithmetic(AttentionArithmetic::precise);
