@@ -76,7 +76,7 @@ SpectralOptions spectral_options(const PrecomputeFlags& f) {
 const std::vector<CalibratedMethod>& calibrated_methods() {
   static const std::vector<CalibratedMethod> kMethods = {
       {"spectral",
-       {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain"},
+       {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain", "--seed"},
        [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
          return precompute_spectral(decoder, request, spectral_options(f));
        },
@@ -95,8 +95,13 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
              decoder, request,
              {.base = f.base, .widths = f.widths, .sensitivity = sensitivity_from(f.sensitivity)});
        }},
+      {"mean",
+       {},
+       [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags&) {
+         return precompute_means(decoder, request);
+       }},
       {"vecinfer",
-       {"--smoothing"},
+       {"--smoothing", "--seed"},
        [](Decoder& decoder, const CalibrationRequest& request, const PrecomputeFlags& f) {
          return precompute_vecinfer(decoder, request, smoothing_from(f.smoothing));
        }},
@@ -291,7 +296,7 @@ void add_precompute(Commands& commands) {
                                        [f, self] { return precompute(*f, **self); });
   std::vector<std::string> names;
   for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
-  sub->add_option("--method", f->method, "method to calibrate")->required()->check(CLI::IsMember(names));
+  sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")->required()->check(CLI::IsMember(names));
   CLI::Option* model = sub->add_option("--model", f->model, "model folder, as Hugging Face has it");
   sub->add_option("--activations", f->activations,
                   "instead of a model: its activations, as tools/export_activations.py writes them")
