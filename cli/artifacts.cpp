@@ -14,22 +14,17 @@ std::filesystem::path artifact_file(const std::filesystem::path& folder, const s
   return folder / (method + ".safetensors");
 }
 
-std::string artifacts_for(const std::string& path, const std::vector<BenchmarkMethod>& methods) {
-  if (path.empty() || !std::filesystem::is_directory(existing(path, "--artifacts"))) return path;
-  std::set<std::string> names;
-  for (const BenchmarkMethod& method : methods) {
-    for (const MethodSpec* spec : {&method.keys, &method.values}) {
-      if (QuantizerRegistry::info(spec->method).reads_artifacts) names.insert(spec->method);
-    }
+std::string artifacts_for(const std::string& path, const BenchmarkMethod& method) {
+  std::set<std::string> files;
+  for (const MethodSpec* spec : {&method.keys, &method.values}) {
+    if (QuantizerRegistry::info(spec->method).reads_artifacts) files.insert(spec->method);
+    if (spec->options.centre) files.insert("mean");
   }
-  if (names.size() == 1) return artifact_file(path, *names.begin()).string();
-  throw ConfigError("artifacts",
-                    names.empty()
-                        ? fmt::format("{} is a folder, in which none of the methods has a file of its "
-                                      "own; name a file",
-                                      path)
-                        : fmt::format("{} has a file for each of {}; one run takes one of them", path,
-                                      fmt::join(names, ", ")));
+  if (path.empty() || files.empty()) return {};
+  if (!std::filesystem::is_directory(existing(path, "--artifacts"))) return path;
+  if (files.size() == 1) return artifact_file(path, *files.begin()).string();
+  throw ConfigError("artifacts", fmt::format("{} needs the artifacts of each of {}; a cache takes one file",
+                                             method.name(), fmt::join(files, ", ")));
 }
 
 std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& file) {

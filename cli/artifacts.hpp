@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <vector>
 #include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/eval/result.hpp>
 
@@ -13,9 +12,10 @@ namespace veloxquant::cli {
 // The file that `precompute` writes for a method into its output folder.
 std::filesystem::path artifact_file(const std::filesystem::path& folder, const std::string& method);
 
-// The file that --artifacts PATH means: of a folder, that of the calibrated method among `methods`. Throws
-// ConfigError for a folder when none of them, or several, have a file of their own.
-std::string artifacts_for(const std::string& path, const std::vector<BenchmarkMethod>& methods);
+// The file that --artifacts PATH means for a method: PATH itself, or the method's own file in that folder (of
+// methods with a mean taken out, that of `precompute --method mean`). Empty for an empty path and for methods
+// that are not calibrated. Throws ConfigError when keys and values would need a file of a folder each.
+std::string artifacts_for(const std::string& path, const BenchmarkMethod& method);
 
 // Null for an empty path. Throws what reading throws.
 std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& file);

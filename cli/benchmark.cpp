@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,7 +66,6 @@ class BenchmarkCommand {
     request_.asked = asked_methods(flags_.methods, defaults);
     if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
     if (!flags_.artifacts.empty()) require_calibrated(request_.asked);
-    artifacts_ = artifacts_for(flags_.artifacts, request_.asked);
     // A run of minutes should not end in a report that cannot be written.
     for (const std::string& file : {flags_.output, flags_.report}) {
       if (!file.empty()) require_writable(file);
@@ -75,7 +75,7 @@ class BenchmarkCommand {
                                     {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
-    request_.artifacts = load_artifacts(artifacts_, decoder.fingerprint());
+    for (BenchmarkMethod& method : request_.asked) method.artifacts = artifacts_of(method, decoder);
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
@@ -92,6 +92,15 @@ class BenchmarkCommand {
   }
 
  private:
+  // Null for methods that are not calibrated. Every file is read once.
+  std::shared_ptr<const ArtifactStore> artifacts_of(const BenchmarkMethod& method, const Decoder& decoder) {
+    const std::string file = artifacts_for(flags_.artifacts, method);
+    if (file.empty()) return nullptr;
+    std::shared_ptr<const ArtifactStore>& store = artifacts_[file];
+    if (store == nullptr) store = load_artifacts(file, decoder.fingerprint());
+    return store;
+  }
+
   void warn(const std::string& message) {
     progress_.note(message);
     report_.warnings.push_back(message);
@@ -107,7 +116,7 @@ class BenchmarkCommand {
       warn(fmt::format("the text has room for {} of the {} windows asked for", request_.windows.size(),
                        flags_.windows));
     }
-    warn_of_calibration_text(text_hash(text.bytes));
+    for (const auto& [file, store] : artifacts_) warn_of_calibration_text(text_hash(text.bytes), *store);
     request_.recall =
         make_recall_sequences(tokenizer, std::span(ids).subspan(static_cast<std::size_t>(flags_.skip)), bos,
                               {.seq_len = flags_.seq_len, .sequences = flags_.recall, .seed = flags_.seed});
@@ -137,17 +146,17 @@ class BenchmarkCommand {
                         {"fill_context", flags_.fill_context},
                         {"seed", flags_.seed},
                         {"arithmetic", arithmetic_}};
-    if (request_.artifacts) {
-      report_.settings["artifacts"] = artifacts_;
-      for (const auto& [name, value] : request_.artifacts->facts())
-        report_.settings["artifacts." + name] = value;
+    for (const auto& [file, store] : artifacts_) {
+      const auto method = store->facts().find("method");
+      const std::string prefix = "artifacts." + (method == store->facts().end() ? "mean" : method->second);
+      report_.settings[prefix] = file;
+      for (const auto& [name, value] : store->facts()) report_.settings[prefix + "." + name] = value;
     }
   }
 
   // Figures on the text that a method was calibrated on flatter it.
-  void warn_of_calibration_text(const std::string& hash) {
-    if (!request_.artifacts) return;
-    const auto& facts = request_.artifacts->facts();
+  void warn_of_calibration_text(const std::string& hash, const ArtifactStore& artifacts) {
+    const auto& facts = artifacts.facts();
     const auto text = facts.find("text_xxh3"), end = facts.find("text_end");
     std::int64_t tokens = 0;
     if (text == facts.end() || text->second != hash || end == facts.end() ||
@@ -163,8 +172,9 @@ class BenchmarkCommand {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
       progress_.show("memory", row_name(result), i, report_.results.size());
-      MeterRequest request{flags_.model, result.method,  request_.windows[0], flags_.sinks, flags_.recent,
-                           flags_.chunk, flags_.threads, arithmetic_,         artifacts_};
+      MeterRequest request{flags_.model,   result.method, request_.windows[0],
+                           flags_.sinks,   flags_.recent, flags_.chunk,
+                           flags_.threads, arithmetic_,   artifacts_for(flags_.artifacts, result.method)};
       if (result.reference) request.sinks = request.recent = 0;
       try {
         result.memory = measure_memory(request);
@@ -187,7 +197,8 @@ class BenchmarkCommand {
 
   const BenchmarkFlags& flags_;
   Progress progress_;
-  std::string arithmetic_, artifacts_;  // of the latter the file
+  std::string arithmetic_;
+  std::map<std::string, std::shared_ptr<const ArtifactStore>> artifacts_;  // by file
   BenchmarkRequest request_;
   BenchmarkReport report_;
 };
@@ -218,8 +229,9 @@ void add_measured(CLI::App& sub, BenchmarkFlags& f) {
 
 void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
   sub.add_option("--text", f.text, "text to measure on (default: the project's own documentation)");
-  sub.add_option("--artifacts", f.artifacts,
-                 "what precompute wrote, for calibrated methods: its folder or a file of it");
+  sub.add_option(
+      "--artifacts", f.artifacts,
+      "what precompute wrote: its folder, in which every calibrated method finds its own file, or a file");
   sub.add_option("--skip", f.skip, "tokens left out at the start of the text")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -19,7 +19,7 @@ struct MeterRequest {
   std::int64_t sinks = 0, recent = 0, chunk = 512;
   int threads = 0;
   std::string arithmetic = "automatic";
-  std::string artifacts{};  // folder or file; may be empty
+  std::string artifacts{};  // file; may be empty
 };
 
 // Starts the process and waits for it. Throws UnsupportedError with the reason when it fails.

@@ -219,7 +219,7 @@ int plan(const PlanOptions& o) {
   options.sinks = o.sinks;
   options.recent = o.recent;
   const KVCacheConfig config(options);
-  const auto artifacts = read_artifacts(artifacts_for(o.artifacts, asked));
+  const auto artifacts = read_artifacts(artifacts_for(o.artifacts, asked[0]));
   const Plan plan(config, make_layer_methods(config, artifacts));
   Figures f;
   f.weights = weight_bytes(o.model);

@@ -212,7 +212,7 @@ void add_precompute(Commands& commands) {
                                        [f, self] { return precompute(*f, **self); });
   std::vector<std::string> names;
   for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
-  sub->add_option("--method", f->method, "method to calibrate")->required()->check(CLI::IsMember(names));
+  sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")->required()->check(CLI::IsMember(names));
   CLI::Option* model = sub->add_option("--model", f->model, "model folder, as Hugging Face has it");
   sub->add_option("--activations", f->activations,
                   "instead of a model: its activations, as tools/export_activations.py writes them")

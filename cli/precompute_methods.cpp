@@ -40,7 +40,7 @@ std::shared_ptr<ThreadPool> pool_of(const Flags& f) { return std::make_shared<Th
 const std::vector<CalibratedMethod>& calibrated_methods() {
   static const std::vector<CalibratedMethod> kMethods = {
       {.name = "spectral",
-       .flags = {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain"},
+       .flags = {"--target-bits", "--frame", "--metric", "--sensitivity", "--code", "--gain", "--seed"},
        .resumes = true,
        .run = [](Decoder& decoder, const Request& request,
                  const Flags& f) { return precompute_spectral(decoder, request, spectral_options(f)); },
@@ -65,8 +65,20 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
            },
        .needs_on = [](const ActivationFile& file,
                       const Flags& f) { return ratequant_needs(file, ratequant_options(f)); }},
+      {.name = "mean",
+       .flags = {},
+       .resumes = true,
+       .run = [](Decoder& decoder, const Request& request,
+                 const Flags&) { return precompute_means(decoder, request); },
+       .needs = [](const ModelConfig& model, const Request& request,
+                   const Flags&) { return means_needs(model, request); },
+       .run_on =
+           [](const ActivationFile& file, const Request& request, const Flags& f) {
+             return precompute_means(file, request, pool_of(f));
+           },
+       .needs_on = [](const ActivationFile& file, const Flags&) { return means_needs(file); }},
       {.name = "vecinfer",
-       .flags = {"--smoothing"},
+       .flags = {"--smoothing", "--seed"},
        .resumes = false,
        .run =
            [](Decoder& decoder, const Request& request, const Flags& f) {

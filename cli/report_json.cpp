@@ -18,7 +18,7 @@ Json ends(const std::optional<Spread>& spread) { return spread ? Json{spread->mi
 // Keys and values that are coded alike are one name and one width.
 std::string method_name(const MethodResult& result) {
   if (result.reference) return "unquantized";
-  const auto& [keys, values] = result.method;
+  const MethodSpec &keys = result.method.keys, &values = result.method.values;
   return keys.method == values.method ? keys.method : keys.method + "/" + values.method;
 }
 

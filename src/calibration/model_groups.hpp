@@ -41,6 +41,11 @@ std::int64_t read_integer(const ArtifactStore& store, const std::string& name, c
 double read_number(const ArtifactStore& store, const std::string& name, const std::string& method);
 std::uint64_t read_seed(const ArtifactStore& store, const std::string& name, const std::string& method);
 
+// The artifact of the means that `centre=true` takes out of cached vectors: layers.<n>.<keys|values>.mean,
+// f32 [kv_heads, head_dim].
+inline constexpr const char* kMeanMethod = "mean";
+inline constexpr const char* kMeanSchema = "veloxquant.mean/1";
+
 // "layers.<n>.<keys|values>.<what>"
 std::string artifact_tensor(int layer, Role role, const std::string& what);
 

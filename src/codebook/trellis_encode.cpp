@@ -132,23 +132,54 @@ struct Search {
     for (int j = 0; j < kTableVectors; ++j) hn::Store(hn::BitCast(d, by_branch[j]), d, table + j * kLanes);
   }
 
-  // The best of branches [first, first + count) into the groups of vector j; the lower branch wins a tie.
-  // Games of the tournament are numbered like the nodes of a heap. `trace`, if traced, is that of the
+  // What element t costs on branch `branch` into the groups of vector j: worked out as it is needed,
+  class FreshCosts {
+   public:
+    HWY_INLINE FreshCosts(const std::int16_t* HWY_RESTRICT table, const std::int16_t* HWY_RESTRICT x)
+        : table_(table), x_(x) {}
+    HWY_INLINE V operator()(int t, int branch, int j) const {
+      const auto value = hn::Load(SignedTag(), table_ + branch * kGroups + j * kLanes);
+      const auto difference = hn::Sub(hn::Set(SignedTag(), x_[t]), value);
+      const auto slope = k == kSharpBits ? hn::SaturatedAdd(difference, difference) : difference;
+      return hn::BitCast(Tag(), hn::MulFixedPoint15(difference, slope));
+    }
+
+   private:
+    const std::int16_t *table_, *x_;
+  };
+  // or kept, for codes that are searched many times.
+  class KeptCosts {
+   public:
+    HWY_INLINE KeptCosts(const FreshCosts& costs, int count, std::uint16_t* HWY_RESTRICT memory)
+        : memory_(memory) {
+      for (int t = 0; t < count; ++t) {
+        for (int branch = 0; branch < kBranches; ++branch) {
+          for (int j = 0; j < kVectors; ++j) hn::Store(costs(t, branch, j), Tag(), memory + at(t, branch, j));
+        }
+      }
+    }
+    HWY_INLINE V operator()(int t, int branch, int j) const {
+      return hn::Load(Tag(), memory_ + at(t, branch, j));
+    }
+
+   private:
+    static HWY_INLINE int at(int t, int branch, int j) { return t * 256 + branch * kGroups + j * kLanes; }
+    const std::uint16_t* memory_;
+  };
+
+  // The best of branches [first, first + count) into the groups of vector j by element t; the lower branch wins a
+  // tie. Games of the tournament are numbered like the nodes of a heap. `trace`, if traced, is that of the
   // element.
-  template <bool traced, int first, int count, int game = 1>
-  static HWY_INLINE Best best(const Dealt& metrics, const Dealt& groups,
-                              const std::int16_t* HWY_RESTRICT table, hn::Vec<SignedTag> x, int j,
+  template <bool traced, int first, int count, int game = 1, class Costs>
+  static HWY_INLINE Best best(const Dealt& metrics, const Dealt& groups, const Costs& costs, int t, int j,
                               std::uint8_t* HWY_RESTRICT trace) {
     if constexpr (count == 1) {
-      const auto difference = hn::Sub(x, hn::Load(SignedTag(), table + first * kGroups + j * kLanes));
-      const auto slope = k == kSharpBits ? hn::SaturatedAdd(difference, difference) : difference;
-      const auto cost = hn::BitCast(Tag(), hn::MulFixedPoint15(difference, slope));
       const int from = first * kPeriod + j % kPeriod;
-      return {hn::SaturatedAdd(metrics[from], cost), groups[from]};
+      return {hn::SaturatedAdd(metrics[from], costs(t, first, j)), groups[from]};
     } else {
       constexpr int kHalf = count / 2;
-      const Best low = best<traced, first, kHalf, 2 * game>(metrics, groups, table, x, j, trace);
-      const Best high = best<traced, first + kHalf, kHalf, 2 * game + 1>(metrics, groups, table, x, j, trace);
+      const Best low = best<traced, first, kHalf, 2 * game>(metrics, groups, costs, t, j, trace);
+      const Best high = best<traced, first + kHalf, kHalf, 2 * game + 1>(metrics, groups, costs, t, j, trace);
       const V cost = hn::Min(low.cost, high.cost);
       if constexpr (!traced) return {cost, cost};
       if constexpr (kMasks) {
@@ -202,12 +233,10 @@ struct Search {
     }
   }
 
-  // Runs over x[0..count) and fills the trace, if one is wanted. Metrics go in as they are before the first
-  // element and come out as they are after the last, less the number returned.
-  template <bool traced = true>
-  static HWY_NOINLINE std::uint32_t run(const std::int16_t* HWY_RESTRICT table,
-                                        const std::int16_t* HWY_RESTRICT x, int count,
-                                        std::uint16_t* HWY_RESTRICT in_out,
+  // Runs over the first `count` elements and fills the trace, if one is wanted. Metrics go in as they are before
+  // the first element and come out as they are after the last, less the number returned.
+  template <bool traced, class Costs>
+  static HWY_NOINLINE std::uint32_t run(const Costs costs, int count, std::uint16_t* HWY_RESTRICT in_out,
                                         std::uint8_t* HWY_RESTRICT trace) {
     V metrics[kVectors];
     load(in_out, metrics);
@@ -223,9 +252,8 @@ struct Search {
     for (int t = 0; t < count; ++t, trace += traced ? kTraceBytes : 0) {
       Dealt before;
       deal_groups(metrics, before);
-      const auto input = hn::Set(SignedTag(), x[t]);
       for (int j = 0; j < kVectors; ++j) {
-        const Best winner = best<traced, 0, kBranches>(before, groups, table, input, j, trace);
+        const Best winner = best<traced, 0, kBranches>(before, groups, costs, t, j, trace);
         metrics[j] = winner.cost;
         if constexpr (traced && !kMasks) {
           const auto from = hn::DemoteTo(TraceTag(), hn::BitCast(SignedTag(), winner.origin));
@@ -243,12 +271,12 @@ struct Search {
   }
 
   // The same for the paths that leave `group`; returns the cost of the best that comes back to it.
-  static HWY_INLINE std::uint32_t run_cycle(const std::int16_t* HWY_RESTRICT table, int n, int group,
-                                            const std::int16_t* HWY_RESTRICT input,
+  template <bool traced, class Costs>
+  static HWY_INLINE std::uint32_t run_cycle(const Costs& costs, int n, int group,
                                             std::uint8_t* HWY_RESTRICT trace) {
     HWY_ALIGN std::uint16_t metrics[kGroups];
     for (int g = 0; g < kGroups; ++g) metrics[g] = g == group ? 0 : kUnreachable;
-    const std::uint32_t subtracted = run(table, input, n, metrics, trace);
+    const std::uint32_t subtracted = run<traced>(costs, n, metrics, trace);
     return subtracted + metrics[group];
   }
 
@@ -370,8 +398,8 @@ struct Search {
         std::memcpy(around + i, input + t, static_cast<std::size_t>(here) * sizeof(std::int16_t));
       }
       HWY_ALIGN std::uint16_t metrics[kGroups] = {};
-      run<false>(table, around, kReach, metrics, nullptr);
-      run(table, around + kReach, kReach, metrics, trace_of(scratch, v));
+      run<false>(FreshCosts(table, around), kReach, metrics, nullptr);
+      run<true>(FreshCosts(table, around + kReach), kReach, metrics, trace_of(scratch, v));
       ends[v] = first_lowest(metrics);
     }
     Paths paths(scratch, ends, count);
@@ -380,23 +408,32 @@ struct Search {
     paths.get(seams, streams);
   }
 
-  // A free run bounds the cost of every cycle from below, by the group it ends in; cycles are tried from the
-  // lowest bound up until the bound reaches the best cost.
+  // Two laps without a seam bound the cost of every cycle from below, by the group g of its seam: a lap that ends in
+  // g costs no less than the first lap's best, m1[g], and one that goes on from it, m2[g] - m1[g]. Cycles are tried
+  // from the lowest bound up until the bound reaches the best cost.
   static HWY_INLINE void encode_short(const std::int16_t* HWY_RESTRICT table, int n, const Scratch& scratch,
                                       std::uint8_t* HWY_RESTRICT codes) {
-    HWY_ALIGN std::uint16_t bounds[kGroups] = {};
-    const std::uint32_t subtracted = run(table, scratch.input, n, bounds, scratch.trace);
+    const KeptCosts costs(FreshCosts(table, scratch.input), n, scratch.costs);
+    HWY_ALIGN std::uint16_t first[kGroups] = {};
+    HWY_ALIGN std::uint16_t bounds[kGroups];
+    const std::uint32_t of_first = run<false>(costs, n, first, nullptr);
+    std::memcpy(bounds, first, sizeof bounds);
+    const std::uint32_t of_second = run<false>(costs, n, bounds, nullptr);
+    const std::uint32_t base = join_bounds(first, of_first, bounds, of_second, kGroups);
     std::uint32_t lowest_cost = ~0U;
+    int best_group = 0;
     for (int tried = 0; tried < kGroups; ++tried) {
       const int group = first_lowest(bounds);
-      if (subtracted + bounds[group] >= lowest_cost) return;
+      if (base + bounds[group] >= lowest_cost) break;
       bounds[group] = kUnreachable;
-      const std::uint32_t cost = run_cycle(table, n, group, scratch.input, scratch.trace);
+      const std::uint32_t cost = run_cycle<false>(costs, n, group, nullptr);
       if (cost >= lowest_cost) continue;
       lowest_cost = cost;
-      const int groups[kTogether] = {group};
-      write_paths(scratch, groups, 1, n, codes);
+      best_group = group;
     }
+    run_cycle<true>(costs, n, best_group, scratch.trace);
+    const int groups[kTogether] = {best_group};
+    write_paths(scratch, groups, 1, n, codes);
   }
 
   // `count` vectors, at most kTogether.
@@ -405,7 +442,8 @@ struct Search {
     int seams[kTogether];
     find_seams(table, n, scratch, count, seams);
     for (int v = 0; v < count; ++v)
-      run_cycle(table, n, seams[v], scratch.input + v * scratch.input_stride, trace_of(scratch, v));
+      run_cycle<true>(FreshCosts(table, scratch.input + v * scratch.input_stride), n, seams[v],
+                      trace_of(scratch, v));
     write_paths(scratch, seams, count, n, codes);
   }
 
@@ -458,7 +496,8 @@ Scratch thread_scratch(int bits, int n) {
   const std::size_t elements = static_cast<std::size_t>(std::max(n, 2 * seam_reach(bits)));
   const std::size_t input = (static_cast<std::size_t>(n) * sizeof(std::int16_t) + 63) / 64 * 64;
   const std::size_t trace = elements << (8 - bits);
-  const std::size_t bytes = kMostTogether * (input + trace);
+  const std::size_t costs = n < kSeamFrom ? static_cast<std::size_t>(n) * 256 * sizeof(std::uint16_t) : 0;
+  const std::size_t bytes = kMostTogether * (input + trace) + costs;
   if (bytes > capacity) {
     memory = hwy::AllocateAligned<std::uint8_t>(bytes);
     capacity = memory ? bytes : 0;
@@ -466,6 +505,7 @@ Scratch thread_scratch(int bits, int n) {
   }
   return {.input = reinterpret_cast<std::int16_t*>(memory.get()),
           .trace = memory.get() + kMostTogether * input,
+          .costs = reinterpret_cast<std::uint16_t*>(memory.get() + kMostTogether * (input + trace)),
           .input_stride = static_cast<std::ptrdiff_t>(input / sizeof(std::int16_t)),
           .trace_stride = trace};
 }

@@ -50,16 +50,20 @@ class Search {
     return path_into(first_lowest(metrics))[static_cast<std::size_t>(reach - 1)] >> bits_;
   }
 
-  // In the order of the lower bounds that a free run gives, until the bound reaches the lowest cost.
+  // In the order of the lower bounds that two free laps give, until the bound reaches the lowest cost.
   std::vector<int> best_of_all_seams() {
-    Metrics bounds = uniform_metrics(0);
-    const std::uint32_t subtracted = run(0, n_, bounds);
+    Metrics first = uniform_metrics(0);
+    const std::uint32_t of_first = run(0, n_, first);
+    Metrics bounds = first;
+    const std::uint32_t of_second = run(0, n_, bounds);
+    const std::uint32_t base =
+        trellis::join_bounds(first.data(), of_first, bounds.data(), of_second, groups_);
     std::uint32_t lowest_cost = ~0U;
     std::vector<int> path;
     for (int tried = 0; tried < groups_; ++tried) {
       const int group = first_lowest(bounds);
       std::uint16_t& bound = bounds[static_cast<std::size_t>(group)];
-      if (subtracted + bound >= lowest_cost) break;
+      if (base + bound >= lowest_cost) break;
       bound = trellis::kUnreachable;
       const std::uint32_t cost = run_cycle(group);
       if (cost >= lowest_cost) continue;

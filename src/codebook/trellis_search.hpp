@@ -42,11 +42,30 @@ inline constexpr int kMostTogether = 4;
 
 // Its working memory, every part aligned to 64 bytes: for each of those vectors its input and its trace.
 struct Scratch {
-  std::int16_t* input;  // n each
-  std::uint8_t* trace;  // by element of the longer run: which branches won, 2^(8 - bits) bytes at most
+  std::int16_t* input;   // n each
+  std::uint8_t* trace;   // by element of the longer run: which branches won, 2^(8 - bits) bytes at most
+  std::uint16_t* costs;  // of short codes: by element, 256 each
   std::ptrdiff_t input_stride;  // between the inputs of two vectors
   std::size_t trace_stride;
 };
+
+// Lower bounds of what the cycles through each of `groups` groups cost, from two laps without a seam: what the metrics
+// are after the first and, in `bounds`, after the second, each less the number given. Replaces the bounds by themselves
+// less the number returned, below kUnreachable.
+inline std::uint32_t join_bounds(const std::uint16_t* first, std::uint32_t of_first, std::uint16_t* bounds,
+                                 std::uint32_t of_second, int groups) {
+  std::uint32_t joined[128], least = ~0U;
+  for (int g = 0; g < groups; ++g) {
+    const std::uint32_t whole = of_first + first[g], second = of_second + bounds[g];
+    joined[g] = second > whole + first[g] ? second - first[g] : whole;
+    least = joined[g] < least ? joined[g] : least;
+  }
+  for (int g = 0; g < groups; ++g) {
+    const std::uint32_t above = joined[g] - least;
+    bounds[g] = static_cast<std::uint16_t>(above < kUnreachable ? above : kUnreachable - 1);
+  }
+  return least;
+}
 
 // Throws ConfigError unless bits is 1, 2, 3 or 4, ShapeError unless a code of n elements exists.
 void check_bits(const char* operation, int bits);

@@ -43,8 +43,8 @@ class Benchmark {
 
  private:
   MethodRun make_run(const BenchmarkMethod& method) const {
-    return {method, cache_config(decoder_.config(), method, request_.sinks, request_.recent), decoder_.pool(),
-            request_.artifacts};
+    return {method, cache_config(decoder_.config(), method, request_.sinks, request_.recent),
+            decoder_.pool()};
   }
 
   // A baseline may not serve the model's head size; that is no reason to refuse the whole benchmark.
@@ -265,8 +265,8 @@ class Benchmark {
     const double unquantized = outcome.results.front().perplexity.value();
     for (MethodResult& result : outcome.results) {
       result.arithmetic = to_string(decoder_.arithmetic());
-      if (request_.artifacts)
-        result.forecast_kl = forecast_kl(*request_.artifacts, result.method.keys, result.method.values);
+      const BenchmarkMethod& method = result.method;
+      if (method.artifacts) result.forecast_kl = forecast_kl(*method.artifacts, method.keys, method.values);
       if (result.perplexity > kBroken * unquantized) {
         outcome.warnings.push_back(fmt::format("{} breaks this model: perplexity {:.4g}, unquantized {:.4g}",
                                                result.method.name(), *result.perplexity, unquantized));

@@ -17,11 +17,10 @@ double mean_kl(const RowDivergence* rows, std::size_t count) {
 
 }  // namespace
 
-MethodRun::MethodRun(BenchmarkMethod method, KVCacheConfig config, std::shared_ptr<ThreadPool> pool,
-                     std::shared_ptr<const ArtifactStore> artifacts)
+MethodRun::MethodRun(BenchmarkMethod method, KVCacheConfig config, std::shared_ptr<ThreadPool> pool)
     : method_(std::move(method)),
       config_(std::make_shared<const KVCacheConfig>(std::move(config))),
-      layers_(make_layer_methods(*config_, std::move(artifacts))),
+      layers_(make_layer_methods(*config_, method_.artifacts)),
       pool_(std::move(pool)) {}
 
 Caches MethodRun::make_caches() const {

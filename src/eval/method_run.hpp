@@ -13,8 +13,7 @@ namespace veloxquant {
 class MethodRun {
  public:
   // Throws what the method's making throws when it cannot serve the model.
-  MethodRun(BenchmarkMethod method, KVCacheConfig config, std::shared_ptr<ThreadPool> pool,
-            std::shared_ptr<const ArtifactStore> artifacts = {});
+  MethodRun(BenchmarkMethod method, KVCacheConfig config, std::shared_ptr<ThreadPool> pool);
 
   // Empty caches, one a layer; the methods are shared by all of them.
   Caches make_caches() const;

@@ -9,10 +9,12 @@
 #include <veloxquant/transform/hadamard.hpp>
 #include <veloxquant/transform/rotation.hpp>
 
+#include "calibration/model_groups.hpp"
 #include "calibration/ratequant_artifact.hpp"
 #include "calibration/spectral_artifact.hpp"
 #include "calibration/vecinfer_artifact.hpp"
 #include "quantizers/coded_quantizer.hpp"
+#include "quantizers/model_budget.hpp"
 #include "quantizers/ratequant.hpp"
 #include "quantizers/spectral.hpp"
 #include "quantizers/vecinfer.hpp"
@@ -43,16 +45,20 @@ std::vector<float> calibrated_means(const std::string& method, const QuantizerOp
       fmt::format("{}.{}.mean", o.context ? o.context->layer_name : "layers.?", to_string(o.role));
   if (artifacts == nullptr) {
     throw ArtifactError(
-        "create",
-        fmt::format("method '{}' with centre needs the calibrated means '{}', and there are no artifacts",
-                    method, name));
+        "create", fmt::format("method '{}' with centre needs the means '{}' that `veloxquant precompute "
+                              "--method {}` takes of the model's keys and values, and there are no "
+                              "artifacts (benchmark: --artifacts)",
+                              method, name, kMeanMethod));
   }
   const auto made_for = artifacts->facts().find("method");
-  if (made_for != artifacts->facts().end() && made_for->second != "mean") {
-    throw ArtifactError("create",
-                        fmt::format("the artifacts are of the method '{}', whose means are not those of the "
-                                    "cached vectors that centre of method '{}' subtracts",
-                                    made_for->second, method));
+  if (made_for != artifacts->facts().end()) {
+    if (made_for->second != kMeanMethod) {
+      throw ArtifactError(
+          "create", fmt::format("the artifacts are of the method '{}', whose means are not those of the "
+                                "cached vectors that centre of method '{}' subtracts",
+                                made_for->second, method));
+    }
+    require_layer(method, read_groups(*artifacts, kMeanMethod, kMeanSchema), o);
   }
   const Tensor means = artifacts->floats(name, method, {o.kv_heads, o.head_dim});
   return {means.data<const float>(), means.data<const float>() + means.numel()};

@@ -282,9 +282,16 @@ TEST_F(Command, SpreadsABudgetOverABaseMethod) {
   EXPECT_GT(nlohmann::json::parse(content(folder_ / "plan"))["forecast_kl"], 0);
   EXPECT_THAT(inspect("ratequant", "table"), HasSubstr("forecast of KL (nats per token):\n  1.25 bits"));
   expect_budget("ratequant", rows[1]["forecast_kl"].get<double>());
-  // Each calibrated method has a file of its own in the folder, and a run takes one of them.
+  // Each calibrated method has a file of its own in the folder.
   EXPECT_EQ(run("--method spectral:2" + tiny_ + artifacts).code, 2);
-  EXPECT_EQ(run("--method spectral:2,ratequant:2" + tiny_ + artifacts).code, 2);
+  EXPECT_EQ(run("--method ratequant:2/trellis:2:centre=true" + tiny_ + artifacts).code, 2);
+  ASSERT_EQ(precompute("--method mean"), 0);
+  EXPECT_EQ(run("--method ratequant:2/trellis:2:centre=true" + tiny_ + artifacts).code, 2) << "a file each";
+  const Outcome both = run("--method ratequant:2,trellis:2:centre=true --skip 127" + tiny_ + artifacts);
+  ASSERT_EQ(both.code, 0) << both.err;
+  const auto settings = nlohmann::json::parse(both.out)["settings"];
+  EXPECT_EQ(settings["artifacts.mean.method"], "mean");
+  EXPECT_EQ(settings["artifacts.ratequant.base"], "trellis");
   EXPECT_EQ(precompute("--method ratequant --frame 16"), 2) << "a flag of spectral";
   EXPECT_EQ(precompute("--method ratequant --base affine --widths 1,2"), 2);
   EXPECT_EQ(precompute("--method ratequant --sensitivity none"), 2);

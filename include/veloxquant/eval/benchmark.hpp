@@ -49,7 +49,6 @@ struct BenchmarkRequest {
   std::int64_t chunk = 512;            // tokens of a piece
   int runs = 3;                        // timed runs, 1 or more
   std::int64_t decode_tokens = 32;
-  std::shared_ptr<const ArtifactStore> artifacts{};  // of calibrated methods; may be null
   // Not 0: decode speed is measured after so many synthetic tokens in every layer, and what the caches then
   // hold.
   std::int64_t fill_context = 0;

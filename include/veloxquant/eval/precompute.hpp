@@ -9,6 +9,8 @@
 // by layer, KV head and role, and the norms that a cheap proxy of the groups' weights is made from; measured weights
 // are the divergence with each group coded alone, over what the base method loses there.
 //
+// The means that `centre=true` of other methods takes out: one pass adds up keys and values as caches receive them.
+//
 // `vecinfer`: one pass keeps a sample of the keys and values of every KV head, and the energy of the queries'
 // channels; smoothing factors and codebooks follow from them.
 #pragma once
@@ -122,6 +124,14 @@ ArtifactStore precompute_ratequant(const ActivationFile& activations, const Cali
 CalibrationNeeds ratequant_needs(const ModelConfig& model, const CalibrationRequest& request,
                                  const RatequantOptions& options);
 CalibrationNeeds ratequant_needs(const ActivationFile& activations, const RatequantOptions& options);
+
+// Per layer and KV head the mean of the keys, after RoPE, and of the values; without the windows' sinks. The
+// request's budget and seed are not looked at. Throws ConfigError for a text without other tokens.
+ArtifactStore precompute_means(Decoder& decoder, const CalibrationRequest& request);
+ArtifactStore precompute_means(const ActivationFile& activations, const CalibrationRequest& request,
+                               const std::shared_ptr<ThreadPool>& pool = {});
+CalibrationNeeds means_needs(const ModelConfig& model, const CalibrationRequest& request);
+CalibrationNeeds means_needs(const ActivationFile& activations);
 
 // What `vecinfer` divides the channels of keys by before it rotates them.
 enum class Smoothing : std::uint8_t {

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <veloxquant/core/artifact_store.hpp>
 #include <veloxquant/core/config.hpp>
 #include <veloxquant/eval/statistics.hpp>
 
@@ -16,6 +18,7 @@ namespace veloxquant {
 // "trellis:2/trellis:3" (keys/values) when they differ.
 struct BenchmarkMethod {
   MethodSpec keys, values;
+  std::shared_ptr<const ArtifactStore> artifacts{};  // of calibrated methods; else null
 
   std::string name() const;
 };
