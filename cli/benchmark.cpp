@@ -66,6 +66,9 @@ class BenchmarkCommand {
     request_.asked = asked_methods(flags_.methods, defaults);
     if (!flags_.no_baselines) request_.baselines = baseline_methods(request_.asked, defaults);
     if (!flags_.artifacts.empty()) require_calibrated(request_.asked);
+    if (!flags_.output.empty() && flags_.output == flags_.report)
+      throw ConfigError("benchmark",
+                        fmt::format("--output and --report are both {}; one would be lost", flags_.output));
     // A run of minutes should not end in a report that cannot be written.
     for (const std::string& file : {flags_.output, flags_.report}) {
       if (!file.empty()) require_writable(file);
@@ -116,7 +119,10 @@ class BenchmarkCommand {
       warn(fmt::format("the text has room for {} of the {} windows asked for", request_.windows.size(),
                        flags_.windows));
     }
-    for (const auto& [file, store] : artifacts_) warn_of_calibration_text(text_hash(text.bytes), *store);
+    for (const auto& [file, store] : artifacts_) {
+      warn_of_calibration_text(text_hash(text.bytes), *store);
+      warn_of_sinks(file, *store);
+    }
     request_.recall =
         make_recall_sequences(tokenizer, std::span(ids).subspan(static_cast<std::size_t>(flags_.skip)), bos,
                               {.seq_len = flags_.seq_len, .sequences = flags_.recall, .seed = flags_.seed});
@@ -166,6 +172,19 @@ class BenchmarkCommand {
         "the artifacts were calibrated on the first {} tokens of this text, and what is measured begins "
         "after {}; measure other text, or use --skip {}",
         tokens, flags_.skip, tokens));
+  }
+
+  // Calibrated without its first tokens, a method serves them badly.
+  void warn_of_sinks(const std::string& file, const ArtifactStore& artifacts) {
+    const auto fact = artifacts.facts().find("sinks");
+    std::int64_t sinks = 0;
+    if (fact == artifacts.facts().end() || !CLI::detail::lexical_cast(fact->second, sinks) ||
+        flags_.sinks >= sinks)
+      return;
+    warn(
+        fmt::format("{} was calibrated for caches that keep the first {} tokens exact, these keep {}; use "
+                    "--sinks {}",
+                    file, sinks, flags_.sinks, sinks));
   }
 
   void measure_memory_of_all() {

@@ -99,8 +99,8 @@ void save(const ArtifactStore& store, const std::filesystem::path& to, const Pre
 void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
                               Communicator& ranks) {
   const ActivationFile file = ActivationFile::open(existing(f.activations, "--activations"));
+  const CalibrationNeeds needs = method.needs_on(file, f);
   if (f.dry_run) {
-    const CalibrationNeeds needs = method.needs_on(file, f);
     if (ranks.rank() != 0) return;
     fmt::print("{} from {}: {} layers, {} KV heads of {}\n{} windows of {} tokens\n", f.method, file.name(),
                file.config().layers, file.config().kv_heads, file.config().head_dim, file.windows(),
@@ -162,9 +162,9 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
     progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
                               f.num_samples));
   }
+  require_calibration(request);
+  const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
   if (f.dry_run) {
-    require_calibration(request);
-    const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
     if (ranks.rank() != 0) return;
     fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
                decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
@@ -198,6 +198,13 @@ int precompute(PrecomputeFlags f, const CLI::App& command) {
     if (!f.model.empty()) return calibrate_on_model(f, method, progress, *ranks);
     if (f.activations.empty()) throw ConfigError("precompute", "--model or --activations is needed");
     if (command.count("--sensitivity") == 0) f.sensitivity = "proxy";  // nothing runs that could be measured
+    for (const char* flag : {"--text", "--num-samples", "--sequence-length", "--arithmetic"}) {
+      if (command.count(flag) > 0) {
+        throw ConfigError("precompute", fmt::format("{} is of --model; what --activations hold was computed "
+                                                    "elsewhere",
+                                                    flag));
+      }
+    }
     calibrate_on_activations(f, method, progress, *ranks);
   });
   return kDone;
@@ -212,7 +219,9 @@ void add_precompute(Commands& commands) {
                                        [f, self] { return precompute(*f, **self); });
   std::vector<std::string> names;
   for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
-  sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")->required()->check(CLI::IsMember(names));
+  sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")
+      ->required()
+      ->check(CLI::IsMember(names));
   CLI::Option* model = sub->add_option("--model", f->model, "model folder, as Hugging Face has it");
   sub->add_option("--activations", f->activations,
                   "instead of a model: its activations, as tools/export_activations.py writes them")

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/quote.hpp"
 #include "report.hpp"
 
 namespace veloxquant::cli {
@@ -151,7 +152,7 @@ std::string wrapped(const std::string& text, std::size_t indent, std::size_t lin
 
 std::string in_words(const Json& value) {
   if (value.is_null()) return "none";
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? printable(value.get<std::string>()) : value.dump();
 }
 
 // "cpu X, threads 2, ..."
@@ -228,7 +229,11 @@ std::string escaped_markdown(const std::string& text) {
   std::string result;
   for (const char c : text) {
     if (c == '|') result += '\\';
-    result += c;
+    if (c == '<') {
+      result += "&lt;";
+    } else {
+      result += c;
+    }
   }
   return result;
 }

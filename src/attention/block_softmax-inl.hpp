@@ -227,7 +227,9 @@ HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, con
     hn::Vec<hn::RebindToSigned<Floats>> numbers[kBlockVectors];
     for (int v = 0; v < kBlockVectors; ++v) {
       const int t = v * kLanes;
-      auto weight = exp2_of(hn::MulAdd(hn::Load(d, row + t), hn::Load(d, factors.keys + t), below));
+      // The maximum is of rounded products: of large scores, an unrounded one may lie above it.
+      const auto above = hn::MulAdd(hn::Load(d, row + t), hn::Load(d, factors.keys + t), below);
+      auto weight = exp2_of(hn::Min(above, hn::Zero(d)));
       total = hn::Add(total, weight);
       weight = hn::Mul(weight, hn::Load(d, factors.values + t));
       if (whole) {

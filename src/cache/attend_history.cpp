@@ -408,6 +408,13 @@ class Attention {
       merge_partials(sum, exact, tile.rows, head_dim_);
     }
     for (int r = 0; r < tile.rows; ++r) {
+      if (!(sum.sum[r] > 0) || !std::isfinite(sum.sum[r])) {
+        throw NumericError(
+            kOperation,
+            fmt::format("the softmax of query head {}, token {} sums up to {}; queries or keys are "
+                        "too large for float32",
+                        std::int64_t{tile.head} * group_ + r % group_, tile.first + r / group_, sum.sum[r]));
+      }
       const float norm = 1.0f / sum.sum[r];
       const float* from = sum.out + static_cast<std::size_t>(r) * width;
       float* to = out_.data<float>() + vector_offset(tile, r);

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -24,6 +25,9 @@ std::byte* map_pages(std::size_t bytes) {
   return static_cast<std::byte*>(memory);
 }
 
+// A layer may have no codes at all, and still has pages.
+std::size_t mapped(std::size_t bytes) { return std::max(bytes, kSystemPage); }
+
 }  // namespace
 
 std::byte* take_memory(std::size_t bytes) {
@@ -38,6 +42,7 @@ void give_memory(std::byte* memory, std::size_t bytes) noexcept {
 }
 
 std::byte* reserve_memory(std::size_t bytes) {
+  bytes = mapped(bytes);
   if (bytes < kHugePage) return map_pages(bytes);
   // Huge pages want to begin at a multiple of their size.
   std::byte* memory = map_pages(bytes + kHugePage);
@@ -60,7 +65,7 @@ void leave_memory(std::byte* memory, std::size_t from, std::size_t to) noexcept 
   held.fetch_sub(to - from, std::memory_order_relaxed);
 }
 
-void return_memory(std::byte* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
+void return_memory(std::byte* memory, std::size_t bytes) noexcept { ::munmap(memory, mapped(bytes)); }
 
 std::size_t held_bytes() noexcept { return held.load(std::memory_order_relaxed); }
 

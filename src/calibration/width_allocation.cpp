@@ -10,6 +10,9 @@
 namespace veloxquant {
 namespace {
 
+// Of the search in all, some 200 MB: artifacts of strangers may ask for any number.
+constexpr std::size_t kMostStates = std::size_t{1} << 22;
+
 using Groups = std::vector<std::vector<WidthChoice>>;
 
 // A step along the lower convex hull of a group's (bits, loss).
@@ -132,6 +135,7 @@ class Knapsack {
     // Sums of the same numbers in other orders differ by their rounding.
     const double gap = best_.loss - bound + 1e-12 * (best_.loss + std::abs(bound));
     std::vector<std::vector<State>> levels = {{{0, 0, 0, 0, 0}}};
+    std::size_t kept = 0;
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       std::vector<State> states;
       for (std::size_t s = 0; s < levels[g].size(); ++s) {
@@ -144,6 +148,13 @@ class Knapsack {
         }
       }
       keep_undominated(states);
+      kept += states.size();
+      if (kept > kMostStates) {
+        throw ConfigError("allocation",
+                          fmt::format("more than {} ways to spread the budget are worth a look; widths whose "
+                                      "sizes have a common divisor have few",
+                                      kMostStates));
+      }
       levels.push_back(std::move(states));
     }
     take(levels);

@@ -88,7 +88,7 @@ void MethodRun::add_sizes(const Caches& caches) {
   if (elements > 0) bits_per_element_ = 8.0 * static_cast<double>(coded) / elements;
 }
 
-Estimate MethodRun::divergence() const {
+MeanEstimate MethodRun::divergence() const {
   if (window_kl_.size() >= 2) return estimate(window_kl_);
   return {estimate(window_kl_).mean, estimate(block_kl_).standard_error};
 }

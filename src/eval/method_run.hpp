@@ -37,7 +37,7 @@ class MethodRun {
   MethodResult result() const;
 
  private:
-  Estimate divergence() const;
+  MeanEstimate divergence() const;
 
   BenchmarkMethod method_;
   std::shared_ptr<const KVCacheConfig> config_;

@@ -86,8 +86,9 @@ ArtifactStore means_of(const CalibrationSource& source, const CalibrationRequest
   store.set_fact("sequence_length", std::to_string(source.tokens));
   for (int layer = 0; layer < groups.layers; ++layer) {
     if (means.count(layer) == 0) {
-      throw ConfigError("precompute", fmt::format("no tokens are left of the text: windows of {} have {} sinks",
-                                                  source.tokens, request.sinks));
+      throw ConfigError("precompute",
+                        fmt::format("no tokens are left of the text: windows of {} have {} sinks",
+                                    source.tokens, request.sinks));
     }
     for (const Role role : {Role::keys, Role::values})
       store.put(artifact_tensor(layer, role, "mean"), means.mean(layer, role));

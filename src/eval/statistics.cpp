@@ -6,7 +6,7 @@
 
 namespace veloxquant {
 
-Estimate estimate(std::span<const double> values) {
+MeanEstimate estimate(std::span<const double> values) {
   if (values.empty()) return {};
   const auto count = static_cast<double>(values.size());
   double sum = 0;

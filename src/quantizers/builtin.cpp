@@ -58,7 +58,9 @@ std::vector<float> calibrated_means(const std::string& method, const QuantizerOp
                                 "cached vectors that centre of method '{}' subtracts",
                                 made_for->second, method));
     }
-    require_layer(method, read_groups(*artifacts, kMeanMethod, kMeanSchema), o);
+    // Stores that a program fills need not say of which model they are.
+    if (artifacts->facts().contains("method_schema"))
+      require_layer(method, read_groups(*artifacts, kMeanMethod, kMeanSchema), o);
   }
   const Tensor means = artifacts->floats(name, method, {o.kv_heads, o.head_dim});
   return {means.data<const float>(), means.data<const float>() + means.numel()};

@@ -47,6 +47,12 @@ int require_layer(const std::string& method, const ModelGroups& groups, const Qu
                     groups.layers, groups.kv_heads, groups.head_dim, layer, o.kv_heads, o.head_dim));
   }
   const auto& config = o.context->config;
+  if (config && config->options().layers != groups.layers) {
+    throw ArtifactError("create",
+                        fmt::format("the artifacts are for {} layers, the model has {}; run precompute on "
+                                    "this model",
+                                    groups.layers, config->options().layers));
+  }
   if (config && !config->options().model.empty() && config->options().model != groups.model) {
     throw ArtifactError("create", fmt::format("the artifacts are of the model {}, the cache is of {}; run "
                                               "precompute on this model",

@@ -118,9 +118,6 @@ std::shared_ptr<const Quantizer> make_ratequant(const QuantizerOptions& o) {
   const ArtifactStore& store = *require_artifacts(kRatequantMethod, o).artifacts;
   const RatequantSettings s = read_ratequant(store);
   const int layer = require_layer(kRatequantMethod, s.groups, o);
-  const RatequantPlan plan =
-      allocate_ratequant(store, s, budget_of(kRatequantMethod, o, s.target_bits), sensitivity_of(o, s),
-                         budget_sharing(kRatequantMethod, s.groups, o));
   const std::vector<Base> bases = base_at_widths(s.base, s.widths, o);
   for (std::size_t w = 0; w < bases.size(); ++w) {
     if (bits_of_vector(*bases[w], 0) == s.vector_bits[w]) continue;
@@ -128,6 +125,9 @@ std::shared_ptr<const Quantizer> make_ratequant(const QuantizerOptions& o) {
                         fmt::format("the artifacts count {} bits for a vector of {} at {} bits; it takes {}",
                                     s.vector_bits[w], s.base, s.widths[w], bits_of_vector(*bases[w], 0)));
   }
+  const RatequantPlan plan =
+      allocate_ratequant(store, s, budget_of(kRatequantMethod, o, s.target_bits), sensitivity_of(o, s),
+                         budget_sharing(kRatequantMethod, s.groups, o));
   std::vector<Base> heads;
   for (int head = 0; head < s.groups.kv_heads; ++head) {
     const auto width = std::ranges::find(s.widths, plan.widths[s.groups.index(layer, o.role, head)]);

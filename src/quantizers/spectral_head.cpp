@@ -102,7 +102,9 @@ void SpectralHead::make_query_matrix() {
 }
 
 void SpectralHead::turn_to(std::int64_t start, FramedQueries& seen) const {
-  if (seen.start >= 0 && start == seen.start + frame_) {
+  // Steps add up their rounding, so that now and then the angles are made anew.
+  constexpr std::int64_t kSteps = 32;
+  if (seen.start >= 0 && start == seen.start + frame_ && start / frame_ % kSteps != 0) {
     RopeTurn::advance(seen.angles, frame_turn_);
   } else if (start != seen.start) {
     seen.angles = turn_->angles(start);

@@ -32,7 +32,7 @@ RopeTurn::RopeTurn(const RopeConfig& rope, int head_dim) : head_dim_(head_dim) {
 TurnAngles RopeTurn::angles(std::int64_t position) const {
   TurnAngles result;
   for (const Pair& pair : pairs_) {
-    const auto angle = static_cast<double>(static_cast<float>(position) * pair.frequency);
+    const auto angle = static_cast<double>(position) * static_cast<double>(pair.frequency);
     result.cosines.push_back(static_cast<float>(std::cos(angle)));
     result.sines.push_back(static_cast<float>(std::sin(angle)));
   }

@@ -29,6 +29,7 @@ class RopeTurn {
   // The coordinates that are turned together, in the order of the angles.
   const std::vector<Pair>& pairs() const noexcept { return pairs_; }
   std::size_t nbytes() const noexcept { return pairs_.size() * sizeof(Pair); }
+  // Exact to the rounding of sines and cosines at any position, so that whoever advances to it agrees.
   TurnAngles angles(std::int64_t position) const;
   // out = R x and out = R^-1 x; x may be out.
   void forwards(const TurnAngles& angles, const float* x, float* out) const noexcept;

@@ -159,7 +159,9 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
     for (const std::int64_t frame : {0, 1, 16, 64, 100}) {
       const Calibrated made = calibrate(frame, 0.5f);
       for (const char* values : {"spectral:2", "turboquant_mse:4"}) {
-        for (const std::int64_t sinks : {0, 4}) {
+        // Far from the text's beginning, angles are the product of large numbers.
+        for (const auto& [sinks, start] :
+             {std::pair<std::int64_t, std::int64_t>{0, 0}, {4, 0}, {0, 1000001}}) {
           const auto caches = make_caches(config_for("spectral:2", values, sinks), made.store,
                                           std::make_shared<ThreadPool>(1));
           PackedKVCache& cache = *caches[0];
@@ -167,7 +169,7 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
           const Tensor v = Tensor::copy_of<float>(made.values, {1, kHeads, kTokens, kDim});
           std::vector<std::int64_t> positions(kTokens);
           for (std::int64_t t = 0; t < kTokens; ++t)
-            positions[static_cast<std::size_t>(t)] = t + (t >= 150 ? 23 : 0);
+            positions[static_cast<std::size_t>(t)] = start + t + (t >= 150 ? 23 : 0);
           cache.append(k, v, Tensor::copy_of<std::int64_t>(positions, {kTokens}));
           // One token and a few, fewer and more rows than a kernel takes; then with a block that holds
           // trimmed tokens.
@@ -179,7 +181,7 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
             // Rounded operands: 9e-4 of the square, where the codes themselves lose some per cent of it.
             const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 3e-2;
             EXPECT_LT(testing::attention_error(cache, queries), bound)
-                << frame << " " << values << " " << sinks << " " << fresh;
+                << frame << " " << values << " " << sinks << " " << start << " " << fresh;
           }
         }
       }
@@ -201,6 +203,25 @@ TEST(Spectral, SpendsTheBudgetOverAllGroupsAndNeverMore) {
     EXPECT_LE(bits, target);
     EXPECT_GT(bits, target - 0.2);  // 128 elements: a block of 16 is an eighth of a bit
   }
+}
+
+// A layer that the model does not miss may get no bits at all: all its tokens are their mean, and it holds nothing.
+TEST(Spectral, ServesALayerWithoutBits) {
+  const Calibrated made = calibrate(64, 0.5f);
+  ArtifactStore store = *made.store;
+  for (const Role role : {Role::keys, Role::values})
+    store.put(spectral_tensor(0, role, "lambda"), Tensor::zeros({kHeads, kDim}, DType::f32));
+  const auto caches =
+      make_caches(config_for("spectral:0.125", "spectral:0.125"),
+                  std::make_shared<const ArtifactStore>(std::move(store)), std::make_shared<ThreadPool>(1));
+  PackedKVCache& cache = *caches[0];
+  cache.append(Tensor::copy_of<float>(made.keys, {1, kHeads, kTokens, kDim}),
+               Tensor::copy_of<float>(made.values, {1, kHeads, kTokens, kDim}));
+  EXPECT_EQ(cache.coded_bytes(), 0u);
+  const Tensor queries = Tensor::copy_of<float>(testing::correlated_rows(4, kDim, 7, 0), {1, 4, 1, kDim});
+  EXPECT_LT(testing::attention_error(cache, queries), 1e-4);
+  cache.trim(kTokens - 10);
+  EXPECT_LT(testing::attention_error(cache, queries), 1e-4);
 }
 
 // Rows of KV head `head` coded and decoded by the method itself, as if they were the text's first.

@@ -11,7 +11,7 @@ namespace {
 
 TEST(Statistics, MeanAndStandardError) {
   const std::array values = {1.0, 2.0, 3.0, 6.0};
-  const Estimate e = estimate(values);
+  const MeanEstimate e = estimate(values);
   EXPECT_DOUBLE_EQ(*e.mean, 3.0);
   EXPECT_DOUBLE_EQ(*e.standard_error, std::sqrt(14.0 / 3.0 / 4.0));
 }

@@ -6,7 +6,7 @@
 
 namespace veloxquant {
 
-// trellis: where a run is long enough for it (a cyclic trellis starves short ones), else scalar.
+// trellis: up to 4 bits, for which there are tables; wider runs are scalar.
 enum class RunCode : std::uint8_t { scalar, trellis };
 const char* to_string(RunCode code) noexcept;
 RunCode run_code_from(const std::string& name);  // throws ConfigError

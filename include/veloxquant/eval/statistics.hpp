@@ -8,10 +8,10 @@ namespace veloxquant {
 
 // A mean with its standard error: the sample's standard deviation / sqrt(count). Fewer than two values have
 // no standard error, and none at all have no mean.
-struct Estimate {
+struct MeanEstimate {
   std::optional<double> mean, standard_error;
 };
-Estimate estimate(std::span<const double> values);
+MeanEstimate estimate(std::span<const double> values);
 
 // The middle and the ends of a few runs.
 struct Spread {
