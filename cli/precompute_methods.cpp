@@ -72,10 +72,8 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
                  const Flags&) { return precompute_means(decoder, request); },
        .needs = [](const ModelConfig& model, const Request& request,
                    const Flags&) { return means_needs(model, request); },
-       .run_on =
-           [](const ActivationFile& file, const Request& request, const Flags& f) {
-             return precompute_means(file, request, pool_of(f));
-           },
+       .run_on = [](const ActivationFile& file, const Request& request,
+                    const Flags& f) { return precompute_means(file, request, pool_of(f)); },
        .needs_on = [](const ActivationFile& file, const Flags&) { return means_needs(file); }},
       {.name = "vecinfer",
        .flags = {"--smoothing", "--seed"},

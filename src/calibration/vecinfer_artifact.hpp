@@ -18,8 +18,8 @@ namespace veloxquant {
 
 inline constexpr const char* kVecInferMethod = "vecinfer";
 inline constexpr const char* kVecInferSchema = "veloxquant.vecinfer/1";
-// The least of the factors that keys are divided by: that of channels which are zero in the calibration text.
-inline constexpr float kLeastFactor = 1e-4f;
+// The range of the factors that keys are divided by; the least is that of channels which are zero in the text.
+inline constexpr float kLeastFactor = 1e-4f, kLargestFactor = 1e4f;
 
 // How a width is coded: `index_bits` for each sub-vector of `dims` coordinates.
 struct ProductShape {

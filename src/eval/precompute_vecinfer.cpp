@@ -20,7 +20,6 @@ namespace veloxquant {
 namespace {
 
 constexpr std::size_t kRows = 8192;  // of a group that codebooks are trained on, at most
-constexpr float kLargestFactor = 1e4f;
 constexpr std::uint64_t kLongestWindow = std::uint64_t{1} << 24;  // tokens, by which rows are numbered
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }

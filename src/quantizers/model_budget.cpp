@@ -15,9 +15,9 @@ namespace {
 int layer_index(const std::string& method, const std::string& name) {
   constexpr std::string_view kPrefix = "layers.";
   int layer = -1;
-  if (name.starts_with(kPrefix))
-    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  if (layer < 0) {
+  const char* const end = name.data() + name.size();
+  if (!name.starts_with(kPrefix) || std::from_chars(name.data() + kPrefix.size(), end, layer).ptr != end ||
+      layer < 0) {
     throw ConfigError("create",
                       fmt::format("method '{}' works in a layer of a model, not in {}", method, quote(name)));
   }

@@ -58,10 +58,10 @@ class VecInferQuantizer final : public VectorQuantizer {
 // Numbers may be finite and yet no factors.
 void require_factors(const Tensor& factors, const std::string& name) {
   for (const float factor : factors.span<const float>()) {
-    if (factor >= kLeastFactor) continue;
+    if (factor >= kLeastFactor && factor <= kLargestFactor) continue;
     throw ArtifactError(
-        "create", fmt::format("'{}' holds {:g}, and factors are {:g} or more; run precompute again", name,
-                              factor, kLeastFactor));
+        "create", fmt::format("'{}' holds {:g}, and factors are from {:g} to {:g}; run precompute again",
+                              name, factor, kLeastFactor, kLargestFactor));
   }
 }
 
