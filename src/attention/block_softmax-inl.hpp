@@ -89,10 +89,12 @@ HWY_INLINE void settle_scores(const BlockSoftmax& softmax, const BlockScores& bl
   const Floats d;
   for (int r = 0; r < softmax.query.rows; ++r) {
     float* row = block.scores + r * kBlockTokens;
-    const float* offsets = block.offsets + static_cast<std::size_t>(r) * block.offset_stride;
+    const float* offsets = block.offsets == nullptr
+                               ? nullptr
+                               : block.offsets + static_cast<std::size_t>(r) * block.offset_stride;
     for (int t = 0; t < kBlockTokens; t += kLanes) {
       auto score = hn::Mul(hn::Load(d, row + t), hn::Load(d, factors + t));
-      if (block.offsets != nullptr) score = hn::MulAdd(hn::LoadU(d, offsets + t), hn::Set(d, kLog2E), score);
+      if (offsets != nullptr) score = hn::MulAdd(hn::LoadU(d, offsets + t), hn::Set(d, kLog2E), score);
       hn::Store(score, d, row + t);
     }
     if (!softmax.masked(block.first)) continue;
