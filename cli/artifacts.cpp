@@ -6,6 +6,7 @@
 #include <set>
 #include <veloxquant/core/error.hpp>
 
+#include "calibration/model_groups.hpp"
 #include "inputs.hpp"
 
 namespace veloxquant::cli {
@@ -18,7 +19,7 @@ std::string artifacts_for(const std::string& path, const BenchmarkMethod& method
   std::set<std::string> files;
   for (const MethodSpec* spec : {&method.keys, &method.values}) {
     if (QuantizerRegistry::info(spec->method).reads_artifacts) files.insert(spec->method);
-    if (spec->options.centre) files.insert("mean");
+    if (spec->options.centre) files.insert(kMeanMethod);
   }
   if (path.empty() || files.empty()) return {};
   if (!std::filesystem::is_directory(existing(path, "--artifacts"))) return path;

@@ -18,6 +18,7 @@
 #include "benchmark_facts.hpp"
 #include "benchmark_meter.hpp"
 #include "benchmark_methods.hpp"
+#include "calibration/model_groups.hpp"
 #include "command.hpp"
 #include "environment_facts.hpp"
 #include "inputs.hpp"
@@ -54,6 +55,14 @@ std::size_t width_of_stdout() {
 
 Arithmetic arithmetic_of(const BenchmarkFlags& f) {
   return f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic);
+}
+
+// What artifacts say under this name; 0 when they do not.
+std::int64_t number_of(const ArtifactStore& artifacts, const std::string& fact) {
+  const auto found = artifacts.facts().find(fact);
+  std::int64_t number = 0;
+  if (found == artifacts.facts().end() || !CLI::detail::lexical_cast(found->second, number)) return 0;
+  return number;
 }
 
 class BenchmarkCommand {
@@ -113,6 +122,7 @@ class BenchmarkCommand {
     const Text text = read_text(flags_.text);
     const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(flags_.model) / "tokenizer.json");
     const TokenIds ids = tokenizer.encode(text.bytes);
+    const std::string hash = text_hash(text.bytes);
     const auto bos = decoder.config().bos;
     request_.windows = cut_windows(ids, bos, flags_.seq_len, flags_.skip, flags_.windows);
     if (std::ssize(request_.windows) < flags_.windows) {
@@ -120,7 +130,7 @@ class BenchmarkCommand {
                        flags_.windows));
     }
     for (const auto& [file, store] : artifacts_) {
-      warn_of_calibration_text(text_hash(text.bytes), *store);
+      warn_of_calibration_text(hash, *store);
       warn_of_sinks(file, *store);
     }
     request_.recall =
@@ -135,7 +145,7 @@ class BenchmarkCommand {
                                std::size_t total) { progress_.show(stage, item, done, total); };
     const RecallOptions recall;
     report_.settings = {{"text", text.file.filename().string()},
-                        {"text_xxh3", text_hash(text.bytes)},
+                        {"text_xxh3", hash},
                         {"text_tokens", ids.size()},
                         {"bos", bos ? nlohmann::ordered_json(*bos) : nlohmann::ordered_json()},
                         {"seq_len", flags_.seq_len},
@@ -154,7 +164,8 @@ class BenchmarkCommand {
                         {"arithmetic", arithmetic_}};
     for (const auto& [file, store] : artifacts_) {
       const auto method = store->facts().find("method");
-      const std::string prefix = "artifacts." + (method == store->facts().end() ? "mean" : method->second);
+      const std::string prefix =
+          "artifacts." + (method == store->facts().end() ? kMeanMethod : method->second);
       report_.settings[prefix] = file;
       for (const auto& [name, value] : store->facts()) report_.settings[prefix + "." + name] = value;
     }
@@ -162,12 +173,10 @@ class BenchmarkCommand {
 
   // Figures on the text that a method was calibrated on flatter it.
   void warn_of_calibration_text(const std::string& hash, const ArtifactStore& artifacts) {
-    const auto& facts = artifacts.facts();
-    const auto text = facts.find("text_xxh3"), end = facts.find("text_end");
-    std::int64_t tokens = 0;
-    if (text == facts.end() || text->second != hash || end == facts.end() ||
-        !CLI::detail::lexical_cast(end->second, tokens) || flags_.skip >= tokens)
-      return;
+    const auto text = artifacts.facts().find("text_xxh3");
+    if (text == artifacts.facts().end() || text->second != hash) return;
+    const std::int64_t tokens = number_of(artifacts, "text_end");
+    if (flags_.skip >= tokens) return;
     warn(fmt::format(
         "the artifacts were calibrated on the first {} tokens of this text, and what is measured begins "
         "after {}; measure other text, or use --skip {}",
@@ -176,11 +185,8 @@ class BenchmarkCommand {
 
   // Calibrated without its first tokens, a method serves them badly.
   void warn_of_sinks(const std::string& file, const ArtifactStore& artifacts) {
-    const auto fact = artifacts.facts().find("sinks");
-    std::int64_t sinks = 0;
-    if (fact == artifacts.facts().end() || !CLI::detail::lexical_cast(fact->second, sinks) ||
-        flags_.sinks >= sinks)
-      return;
+    const std::int64_t sinks = number_of(artifacts, "sinks");
+    if (flags_.sinks >= sinks) return;
     warn(
         fmt::format("{} was calibrated for caches that keep the first {} tokens exact, these keep {}; use "
                     "--sinks {}",

@@ -6,6 +6,8 @@
 #include <memory>
 #include <veloxquant/core/error.hpp>
 
+#include "calibration/model_groups.hpp"
+
 namespace veloxquant::cli {
 namespace {
 
@@ -65,7 +67,7 @@ const std::vector<CalibratedMethod>& calibrated_methods() {
            },
        .needs_on = [](const ActivationFile& file,
                       const Flags& f) { return ratequant_needs(file, ratequant_options(f)); }},
-      {.name = "mean",
+      {.name = kMeanMethod,
        .flags = {},
        .resumes = true,
        .run = [](Decoder& decoder, const Request& request,

@@ -197,10 +197,10 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
   const std::size_t stride = padded_row(values.spec.head_dim);
   std::fill(memory.sums, memory.sums + kKernelRows * stride, 0.0f);
   std::fill(memory.scores, memory.scores + kKernelRows * kBlockTokens, 0.0f);
-  std::fill(memory.offsets, memory.offsets + kKernelRows * kBlockTokens, 0.0f);
   for (std::size_t i = 0; i < rows * dims; ++i) memory.queries[i] = query.queries[i] * query.scale;
   std::optional<FrameScores> frames;
   if (framed != nullptr) {
+    std::fill(memory.offsets, memory.offsets + kKernelRows * kBlockTokens, 0.0f);
     frames.emplace(keys, *framed, memory, query.rows, blocks.count);
   } else {
     keys.prepare(keys, memory.queries, dims, query.rows, memory.prepared);

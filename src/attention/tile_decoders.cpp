@@ -300,8 +300,6 @@ TileDecoder::Function find_product(const CodeSpec& spec) {
 // Null for codes that have no vector decoder: those of several widths, and vectors with a gain.
 TileDecoder::Function find_decoder(const CodeSpec& spec) {
   if (spec.kind == CodeKind::product) return find_product(spec);
-  if (spec.kind == CodeKind::product)
-    return spec.vector_scale == VectorScale::gain ? nullptr : find_product(spec);
   if (spec.kind >= CodeKind::scalar && spec.vector_scale == VectorScale::gain) return nullptr;
   const bool whole_groups = spec.group > 0 && spec.group % kBlock == 0 && spec.head_dim % spec.group == 0;
   switch (spec.kind) {

@@ -233,10 +233,9 @@ class Attention {
                             .shared_gains = block.layout.shares_gains(),
                             .count = static_cast<int>(pages_for(range.end - range.begin)),
                             .first = range.begin};
-    FramedKeys framed{.basis = keys_.basis(tile.head), .products = FrameProducts::f32, .cut = {}};
+    FramedKeys framed{.basis = keys_.basis(tile.head), .products = keys_.products(tile.head), .cut = {}};
     if (keys_.decodes_keys(tile.head)) framed.basis = nullptr;
     if (framed.basis != nullptr) {
-      if (kernels_->arithmetic == AttentionArithmetic::fast) framed.products = FrameProducts::words;
       framed.cut = [&](int index, std::vector<FrameCut>& cuts) {
         // After a trim the last block holds tokens that the row has no more.
         const std::int64_t first = (page + index) * kPageTokens;

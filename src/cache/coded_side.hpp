@@ -30,6 +30,8 @@ class CodedSide {
   // Without functions where there is none.
   const KeyKernel& key_kernel(int head) const { return of(head).key; }
   const ValueKernel& value_kernel(int head) const { return of(head).value; }
+  // How keys of a basis are multiplied by it, decoded or not.
+  FrameProducts products(int head) const { return of(head).decoder.products; }
   // What kernels see: the codes' coordinates seen through a basis (decoded keys are then in the space of the
   // input, decoded values in that of the codes), or transformed and centred rows. Null when it is neither.
   const CodedBasis* basis(int head) const { return of(head).basis; }

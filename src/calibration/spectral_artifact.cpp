@@ -35,10 +35,6 @@ Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const c
   return store.floats(spectral_tensor(layer, role, what), kSpectralMethod, shape);
 }
 
-std::size_t group_index(const SpectralSettings& s, int layer, Role role, int head) {
-  return ModelGroups{{}, s.layers, s.kv_heads, s.head_dim}.index(layer, role, head);
-}
-
 std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const SpectralSettings& s) {
   std::vector<AllocationGroup> groups;
   for (int layer = 0; layer < s.layers; ++layer) {

@@ -48,8 +48,7 @@ Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const c
 
 inline constexpr int kRunStep = 8;  // coordinates that share a width: runs begin on whole bytes
 
-// Groups in the order of layers, keys before values, heads.
-std::size_t group_index(const SpectralSettings& settings, int layer, Role role, int head);
+// By group, as ModelGroups orders them.
 std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const SpectralSettings& settings);
 
 }  // namespace veloxquant

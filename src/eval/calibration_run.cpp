@@ -57,6 +57,12 @@ void CalibrationRun::step(const std::string& stage, const std::string& item) {
   ++done_;
 }
 
+void CalibrationRun::write_extent(ArtifactStore& store) const {
+  store.set_fact("sinks", std::to_string(request_.sinks));
+  store.set_fact("windows", std::to_string(source_.windows));
+  store.set_fact("sequence_length", std::to_string(source_.tokens));
+}
+
 std::vector<double> CalibrationRun::measure(const std::vector<Probe>& probes, std::int64_t frame) {
   const std::vector<Probe> own = share_of(probes, ranks_);
   std::vector<double> known;

@@ -32,6 +32,9 @@ class CalibrationRun {
   // The rank that writes the artifacts.
   bool leads() const noexcept { return ranks_.rank() == 0; }
 
+  // The facts `sinks`, `windows` and `sequence_length`: what the artifacts go by.
+  void write_extent(ArtifactStore& store) const;
+
   // Adds all windows to `statistics`, which is empty. Statistics has add(window, layer, activations),
   // merge(statistics), save(StateWriter&) and restore(StateReader&).
   template <class Statistics>

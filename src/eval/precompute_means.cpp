@@ -81,9 +81,7 @@ ArtifactStore means_of(const CalibrationSource& source, const CalibrationRequest
   ArtifactStore store;
   if (!run.leads()) return store;
   write_groups(groups, kMeanMethod, kMeanSchema, store);
-  store.set_fact("sinks", std::to_string(request.sinks));
-  store.set_fact("windows", std::to_string(source.windows));
-  store.set_fact("sequence_length", std::to_string(source.tokens));
+  run.write_extent(store);
   for (int layer = 0; layer < groups.layers; ++layer) {
     if (means.count(layer) == 0) {
       throw ConfigError("precompute",

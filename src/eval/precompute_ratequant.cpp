@@ -99,9 +99,7 @@ class RatequantPrecompute {
     ArtifactStore store;
     write_settings(settings_, store);
     store.set_fact("probe_bits", std::to_string(options_.widths[kProbed]));
-    store.set_fact("sinks", std::to_string(request_.sinks));
-    store.set_fact("windows", std::to_string(source_.windows));
-    store.set_fact("sequence_length", std::to_string(source_.tokens));
+    run_.write_extent(store);
     const ModelGroups& groups = settings_.groups;
     const auto heads = static_cast<std::int64_t>(groups.kv_heads), widths = std::ssize(options_.widths);
     for (int layer = 0; layer < groups.layers; ++layer) {

@@ -49,11 +49,12 @@ class SpectralPrecompute {
                   options.code,
                   options.gain,
                   request.target_bits},
+        groups_(settings_.groups()),
         turn_(std::make_shared<const RopeTurn>(source_.model.config.rope, source_.model.config.head_dim)),
         run_(source_, request,
              {.options = text_of(options),
               .steps = as_size(settings_.layers),
-              .probes = options.sensitivity == Sensitivity::measured ? settings_.groups().count() : 0,
+              .probes = options.sensitivity == Sensitivity::measured ? groups_.count() : 0,
               .probe_windows = std::min(options.sensitivity_windows, source_.windows)}) {}
 
   ArtifactStore run() {
@@ -96,16 +97,12 @@ class SpectralPrecompute {
   }
 
   AllocationGroup group(std::size_t g, double weight) const { return {fits_[g].lambda, weight, kRunStep}; }
-  Role role_of(std::size_t g) const {
-    return g / as_size(settings_.kv_heads) % 2 == 1 ? Role::values : Role::keys;
-  }
-  int layer_of(std::size_t g) const { return static_cast<int>(g / as_size(settings_.kv_heads) / 2); }
 
   void weigh(const ModelStatistics& statistics) {
     if (options_.sensitivity == Sensitivity::proxy) {
       const auto count = static_cast<double>(source_.windows);
       for (std::size_t g = 0; g < weights_.size(); ++g) {
-        const double square = statistics.layers()[as_size(layer_of(g))].hidden_square / count;
+        const double square = statistics.layers()[as_size(groups_.layer_of(g))].hidden_square / count;
         weights_[g] = static_cast<float>(1 / std::max(square, 1e-30));
       }
     }
@@ -119,13 +116,14 @@ class SpectralPrecompute {
     for (std::size_t g = 0; g < fits_.size(); ++g) {
       const Allocation own = allocate_bits(
           {group(g, 1)}, {.target_bits = kProbeBits, .code = options_.code, .gain = options_.gain});
-      const bool keys = role_of(g) == Role::keys;
+      const Role role = groups_.role_of(g);
       const SpectralFit& fit = fits_[g];
       const SpectralBasis basis{settings_.head_dim, means_[g].data(), fit.forward.data(), fit.inverse.data(),
                                 fit.lambda.data()};
-      probes.push_back({layer_of(g), role_of(g), static_cast<int>(g % as_size(settings_.kv_heads)),
-                        recoder(std::make_shared<const SpectralHead>(basis, own.runs[0], options_.gain,
-                                                                     keys ? turn_ : nullptr, turns()))});
+      probes.push_back(
+          {groups_.layer_of(g), role, groups_.head_of(g),
+           recoder(std::make_shared<const SpectralHead>(basis, own.runs[0], options_.gain,
+                                                        role == Role::keys ? turn_ : nullptr, turns()))});
       predicted.push_back(own.predicted_kl);
     }
     const std::vector<double> means =
@@ -139,9 +137,7 @@ class SpectralPrecompute {
     write_settings(settings_, store);
     store.set_fact("metric", to_string(options_.metric));
     store.set_fact("sensitivity", to_string(options_.sensitivity));
-    store.set_fact("sinks", std::to_string(request_.sinks));
-    store.set_fact("windows", std::to_string(source_.windows));
-    store.set_fact("sequence_length", std::to_string(source_.tokens));
+    run_.write_extent(store);
     store.set_fact("seed", std::to_string(request_.seed));
     const auto dim = static_cast<std::int64_t>(settings_.head_dim),
                heads = static_cast<std::int64_t>(settings_.kv_heads);
@@ -150,7 +146,7 @@ class SpectralPrecompute {
         const auto joined = [&](const auto& rows_of, Shape shape) {
           std::vector<float> rows;
           for (int h = 0; h < settings_.kv_heads; ++h) {
-            const std::vector<float>& row = rows_of(group_index(settings_, layer, role, h));
+            const std::vector<float>& row = rows_of(groups_.index(layer, role, h));
             rows.insert(rows.end(), row.begin(), row.end());
           }
           return Tensor::copy_of<float>(rows, std::move(shape));
@@ -164,7 +160,7 @@ class SpectralPrecompute {
         put("inverse",
             joined([&](std::size_t g) -> const auto& { return fits_[g].inverse; }, {heads, dim, dim}));
         put("lambda", joined([&](std::size_t g) -> const auto& { return fits_[g].lambda; }, {heads, dim}));
-        const std::size_t first = group_index(settings_, layer, role, 0);
+        const std::size_t first = groups_.index(layer, role, 0);
         put("weight", Tensor::copy_of<float>(std::span(weights_).subspan(first, as_size(heads)), {heads}));
       }
     }
@@ -175,6 +171,7 @@ class SpectralPrecompute {
   const CalibrationRequest& request_;
   const SpectralOptions& options_;
   SpectralSettings settings_;
+  ModelGroups groups_;
   std::shared_ptr<const RopeTurn> turn_;
   CalibrationRun run_;
   std::vector<SpectralFit> fits_;          // by group

@@ -195,9 +195,7 @@ class VecInferPrecompute {
     ArtifactStore store;
     write_settings(settings_, store);
     store.set_fact("smoothing", to_string(smoothing_));
-    store.set_fact("sinks", std::to_string(request_.sinks));
-    store.set_fact("windows", std::to_string(source_.windows));
-    store.set_fact("sequence_length", std::to_string(source_.tokens));
+    run_.write_extent(store);
     const std::int64_t heads = groups().kv_heads, dim = groups().head_dim;
     for (int layer = 0; layer < groups().layers; ++layer) {
       for (const Role role : {Role::keys, Role::values}) {

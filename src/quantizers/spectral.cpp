@@ -109,7 +109,8 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
   const QuantizationContext& context = require_artifacts(kSpectralMethod, o);
   const ArtifactStore& store = *context.artifacts;
   const SpectralSettings s = read_settings(store);
-  const int layer = require_layer(kSpectralMethod, s.groups(), o);
+  const ModelGroups all = s.groups();
+  const int layer = require_layer(kSpectralMethod, all, o);
   const auto runs = allocate(s, o);
 
   std::shared_ptr<const RopeTurn> turn;
@@ -134,7 +135,7 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
     heads.emplace_back(
         SpectralBasis{s.head_dim, mean.data<const float>() + row, forward.data<const float>() + matrix,
                       inverse.data<const float>() + matrix, lambda.data<const float>() + row},
-        runs[group_index(s, layer, o.role, h)], s.gain, turn, frame);
+        runs[all.index(layer, o.role, h)], s.gain, turn, frame);
   }
   return std::make_shared<const SpectralQuantizer>(std::move(heads), s.head_dim, frame, context.step,
                                                    turn ? turn->nbytes() : 0);
