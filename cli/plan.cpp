@@ -70,6 +70,7 @@ class Plan {
   }
 
   const std::vector<LayerPlan>& layers() const { return layers_; }
+  std::uint64_t table_bytes() const { return method_bytes(methods_); }
   std::uint64_t bytes_per_token() const {
     std::uint64_t bytes = 0;
     for (const LayerPlan& layer : layers_) bytes += layer.bytes_per_token;
@@ -152,6 +153,7 @@ void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
                                  {"fp16_bytes_per_token", f.fp16_bytes_per_token},
                                  {"context", f.context},
                                  {"cache_bytes", f.cache_bytes},
+                                 {"method_bytes", plan.table_bytes()},
                                  {"weight_bytes", or_null(f.weights.has_value(), f.weights.value_or(0))}};
   for (const LayerPlan& layer : plan.layers()) {
     json["layers"].push_back({{"keys", layer.keys},
@@ -195,6 +197,8 @@ void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan
   }
   fmt::print("\ncontext of {:<9}{} of cache{}\n", f.context, format_size(static_cast<double>(f.cache_bytes)),
              o.batch > 1 ? fmt::format(" for a batch of {}", o.batch) : "");
+  fmt::print("tables and bases    {} beside the caches, once for all of the model\n",
+             format_size(static_cast<double>(plan.table_bytes())));
   if (f.forecast_kl) fmt::print("forecast of KL      {:.4f} nats per token\n", *f.forecast_kl);
   if (f.weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(*f.weights)));
   if (f.budget != 0) {

@@ -198,6 +198,18 @@ std::string attention_paths(const BenchmarkReport& report) {
 }
 
 // What follows the table, as (title, text).
+// Tables and bases stand beside the caches, once a model; a few kilobytes are not worth a word.
+std::string tables_of(const BenchmarkReport& report) {
+  constexpr std::uint64_t kWorthTelling = 100'000;
+  std::string text;
+  for (const MethodResult& result : report.results) {
+    if (result.method_bytes < kWorthTelling) continue;
+    text += fmt::format("{}{} {:.2f} MB", text.empty() ? "" : ", ", row_name(result),
+                        static_cast<double>(result.method_bytes) / 1e6);
+  }
+  return text;
+}
+
 std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport& report) {
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
   if (const std::int64_t tokens = synthetic_context(report); tokens > 0) {
@@ -210,6 +222,9 @@ std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
   if (const int asked = questions(report); asked > 0) {
     notes.emplace_back("Recall", fmt::format("share of {} questions", asked));
+  }
+  if (const std::string tables = tables_of(report); !tables.empty()) {
+    notes.emplace_back("Tables", "held beside the caches, once for all caches of the model: " + tables);
   }
   notes.emplace_back("Attention", attention_paths(report));
   notes.emplace_back(
@@ -225,18 +240,15 @@ std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport
   return notes;
 }
 
-std::string escaped_markdown(const std::string& text) {
+std::string replaced(const std::string& text, char what, const char* by) {
   std::string result;
-  for (const char c : text) {
-    if (c == '|') result += '\\';
-    if (c == '<') {
-      result += "&lt;";
-    } else {
-      result += c;
-    }
-  }
+  for (const char c : text) c == what ? result += by : result += c;
   return result;
 }
+
+// Markdown passes tags on to whoever shows it; in tables a bar ends a cell.
+std::string markdown_text(const std::string& text) { return replaced(text, '<', "&lt;"); }
+std::string markdown_cell(const std::string& text) { return replaced(markdown_text(text), '|', "\\|"); }
 
 }  // namespace
 
@@ -261,14 +273,15 @@ std::string report_markdown(const BenchmarkReport& report) {
   const std::vector<Row> rows = cells(report, &Column::explained);
   std::string text;
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    for (const std::string& cell : rows[r]) text += "| " + escaped_markdown(cell) + " ";
+    for (const std::string& cell : rows[r]) text += "| " + markdown_cell(cell) + " ";
     text += "|\n";
     if (r > 0) continue;
     for (std::size_t c = 0; c < rows[0].size(); ++c) text += c == 0 ? "| --- " : "| ---: ";
     text += "|\n";
   }
   text += "\n";
-  for (const auto& [title, note] : footnotes(report)) text += fmt::format("- {}: {}\n", title, note);
+  for (const auto& [title, note] : footnotes(report))
+    text += fmt::format("- {}: {}\n", title, markdown_text(note));
   return text;
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 #include <utility>
 #include <veloxquant/core/context.hpp>
 
@@ -49,6 +50,14 @@ std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
     layers.push_back(std::move(methods));
   }
   return layers;
+}
+
+std::uint64_t method_bytes(std::span<const LayerMethods> layers) {
+  std::set<const VectorQuantizer*> distinct;
+  for (const LayerMethods& layer : layers) distinct.insert({layer.keys.get(), layer.values.get()});
+  std::uint64_t bytes = 0;
+  for (const VectorQuantizer* method : distinct) bytes += method->method_bytes();
+  return bytes;
 }
 
 std::vector<std::unique_ptr<PackedKVCache>> make_caches(std::shared_ptr<const KVCacheConfig> config,

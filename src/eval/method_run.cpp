@@ -1,7 +1,6 @@
 #include "eval/method_run.hpp"
 
 #include <cmath>
-#include <set>
 #include <utility>
 
 namespace veloxquant {
@@ -99,9 +98,7 @@ MethodResult MethodRun::result() const {
   result.bits_per_element = bits_per_element_;
   result.resident_bytes = resident_bytes_;
   result.filled_bytes = filled_bytes_;
-  std::set<const VectorQuantizer*> distinct;
-  for (const LayerMethods& layer : layers_) distinct.insert({layer.keys.get(), layer.values.get()});
-  for (const VectorQuantizer* quantizer : distinct) result.method_bytes += quantizer->method_bytes();
+  result.method_bytes = veloxquant::method_bytes(layers_);
 
   for (const std::int64_t tokens : {512, 2048, 8192, 32768, 131072}) {
     std::uint64_t bytes = 0;

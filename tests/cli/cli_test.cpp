@@ -101,6 +101,7 @@ TEST(Command, PlanCountsBytes) {
   const auto json = nlohmann::json::parse(run.out);
   EXPECT_EQ(json["bytes_per_token"], 6 * 2 * 2 * (32 + 2));
   EXPECT_EQ(json["fp16_bytes_per_token"], 6 * 2 * 2 * 128);
+  EXPECT_GT(json["method_bytes"], 0);
   const auto longest = json["longest_context"].get<std::int64_t>();
   EXPECT_LE(held("turboquant_mse:4", "turboquant_mse:4", longest, 1, 0, 0), 1u << 20);
   EXPECT_GT(held("turboquant_mse:4", "turboquant_mse:4", longest + 1, 1, 0, 0), 1u << 20);

@@ -182,6 +182,24 @@ TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
   EXPECT_THAT(text, HasSubstr("bos none"));
 }
 
+TEST(Report, LargeTablesAreSaid) {
+  BenchmarkReport r = report();
+  EXPECT_EQ(report_table(r).find("Tables"), std::string::npos);
+  r.results[1].method_bytes = 1310208;
+  EXPECT_THAT(report_table(r, 400), HasSubstr("Tables         held beside the caches, once for all caches of "
+                                              "the model: trellis:2/trellis:3 1.31 MB"));
+}
+
+// Facts of artifacts and names of folders may be a stranger's.
+TEST(Report, NotesHoldNoControlCharactersAndNoTags) {
+  BenchmarkReport r = report();
+  r.settings["artifacts.spectral.note"] = "\x1b[31m<script>\nWarning  forged";
+  const std::string table = report_table(r, 400);
+  EXPECT_EQ(table.find('\x1b'), std::string::npos);
+  EXPECT_EQ(table.find("\nWarning  forged"), std::string::npos);
+  EXPECT_EQ(report_markdown(r).find("<script>"), std::string::npos);
+}
+
 TEST(Report, ASyntheticContextIsSaidAndItsSizeShown) {
   BenchmarkReport r = report();
   EXPECT_EQ(report_table(r).find("filled MB"), std::string::npos);

@@ -124,6 +124,8 @@ std::string attention_path(const LayerMethods& methods, int kv_heads);
 // that are calibrated by layer.
 std::vector<LayerMethods> make_layer_methods(const KVCacheConfig& config,
                                              std::shared_ptr<const ArtifactStore> artifacts = {});
+// Bytes of the tables and bases of these methods, each counted once: held beside all caches of the model.
+std::uint64_t method_bytes(std::span<const LayerMethods> layers);
 // One cache per layer.
 std::vector<std::unique_ptr<PackedKVCache>> make_caches(std::shared_ptr<const KVCacheConfig> config,
                                                         std::shared_ptr<const ArtifactStore> artifacts = {},
