@@ -48,7 +48,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (launched_rank() > 0) return e.get_exit_code() == 0 ? kDone : kUsage;  // rank 0 says it
+    // Rank 0 says it. No other may end with a failure of its own: mpirun would end the job at once, perhaps
+    // before rank 0 has spoken.
+    if (launched_rank() > 0) return kDone;
     return app.exit(e) == 0 ? kDone : kUsage;
   }
   for (const auto& [subcommand, body] : commands.entries()) {
