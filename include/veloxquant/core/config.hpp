@@ -65,6 +65,8 @@ struct LayerOverride {
   std::optional<MethodSpec> keys{}, values{};
 };
 
+inline constexpr int kMaxCachedHeadDim = 512;  // quantizers alone take more
+
 struct KVCacheOptions {
   int layers = 1;
   int kv_heads = 0;
