@@ -12,17 +12,50 @@
 #include "attention/scalar_blocks.hpp"
 #include "attention/scalar_words.hpp"
 #include "attention/trellis_blocks.hpp"
+#include "core/dispatch.hpp"
 
 namespace veloxquant {
 namespace {
 
-// Levels of the kernels that are written in intrinsics: those for AVX-512 need VBMI, VBMI2, VNNI and GFNI.
-enum class KernelLevel { none, avx2, avx512 };
+// Levels of the kernels that are written in intrinsics: those for AVX-512 need VBMI, VBMI2, VNNI and GFNI, those for
+// NEON dot products of bytes.
+enum class KernelLevel { none, neon, avx2, avx512 };
 
 KernelLevel kernel_level() {
   const std::string level = cpu_level();
   if (level == "AVX3_DL") return KernelLevel::avx512;
+  if (level_has_dot_products()) return KernelLevel::neon;
   return level == "AVX3" || level == "AVX2" ? KernelLevel::avx2 : KernelLevel::none;
+}
+
+KeyKernel scalar_byte_keys(const CodeSpec& spec, KernelLevel level) {
+  switch (level) {
+    case KernelLevel::none:
+      return {};
+    case KernelLevel::neon:
+      return scalar_keys(spec, scalar_scores_neon(spec.bits), ProductSums::of_four);
+    case KernelLevel::avx2:
+      return scalar_keys(spec, scalar_scores_avx2(spec.bits), ProductSums::of_two);
+    case KernelLevel::avx512:
+      KeyKernel kernel = scalar_keys(spec, scalar_scores_avx512(spec.bits), ProductSums::of_four);
+      if (kernel.prepare != nullptr) kernel.prepare = prepare_scalar_bytes_avx512;
+      return kernel;
+  }
+  return {};
+}
+
+ValueKernel scalar_byte_values(const CodeSpec& spec, KernelLevel level) {
+  switch (level) {
+    case KernelLevel::none:
+      return {};
+    case KernelLevel::neon:
+      return scalar_values(spec, scalar_add_neon(spec.bits), ProductSums::of_four);
+    case KernelLevel::avx2:
+      return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
+    case KernelLevel::avx512:
+      return scalar_values(spec, scalar_add_avx512(spec.bits), ProductSums::of_four);
+  }
+  return {};
 }
 
 }  // namespace
@@ -41,9 +74,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
     case CodeKind::scalar:
       if (spec.bits > 4)
         return scalar_word_keys(spec, avx512 ? scalar_word_scores_avx512(spec.bits) : nullptr);
-      if (level == KernelLevel::avx2)
-        return scalar_keys(spec, scalar_scores_avx2(spec.bits), ProductSums::of_two);
-      return scalar_keys(spec, avx512 ? scalar_scores_avx512(spec.bits) : nullptr, ProductSums::of_four);
+      return scalar_byte_keys(spec, level);
     case CodeKind::trellis:
       if (level == KernelLevel::avx2)
         return trellis_keys(spec, trellis_scores_avx2(spec), TrellisOperands::words);
@@ -70,9 +101,7 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
     case CodeKind::scalar:
       if (spec.bits > 4)
         return scalar_word_values(spec, avx512 ? scalar_word_add_avx512(spec.bits) : nullptr);
-      if (level == KernelLevel::avx2)
-        return scalar_values(spec, scalar_add_avx2(spec.bits), ProductSums::of_two);
-      return scalar_values(spec, avx512 ? scalar_add_avx512(spec.bits) : nullptr, ProductSums::of_four);
+      return scalar_byte_values(spec, level);
     case CodeKind::trellis:
       if (level == KernelLevel::avx2)
         return trellis_values(spec, trellis_add_avx2(spec), TrellisOperands::words);
