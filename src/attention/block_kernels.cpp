@@ -76,12 +76,13 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
         return scalar_word_keys(spec, avx512 ? scalar_word_scores_avx512(spec.bits) : nullptr);
       return scalar_byte_keys(spec, level);
     case CodeKind::trellis:
-      if (level == KernelLevel::avx2)
-        return trellis_keys(spec, trellis_scores_avx2(spec), TrellisOperands::words);
-      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec) : nullptr, TrellisOperands::bytes);
+      if (level == KernelLevel::avx2) return trellis_keys(spec, trellis_scores_avx2(spec), Operands::words);
+      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec) : nullptr, Operands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
-      return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr);
+      if (level == KernelLevel::avx2)
+        return affine_keys(spec, affine_scores_avx2(spec.bits), Operands::words);
+      return affine_keys(spec, avx512 ? affine_scores_avx512(spec.bits) : nullptr, Operands::bytes);
     default:
       return {};
   }
@@ -103,11 +104,11 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
         return scalar_word_values(spec, avx512 ? scalar_word_add_avx512(spec.bits) : nullptr);
       return scalar_byte_values(spec, level);
     case CodeKind::trellis:
-      if (level == KernelLevel::avx2)
-        return trellis_values(spec, trellis_add_avx2(spec), TrellisOperands::words);
-      return trellis_values(spec, avx512 ? trellis_add_avx512(spec) : nullptr, TrellisOperands::bytes);
+      if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec), Operands::words);
+      return trellis_values(spec, avx512 ? trellis_add_avx512(spec) : nullptr, Operands::bytes);
     case CodeKind::affine:
     case CodeKind::integer:
+      if (level == KernelLevel::avx2) return affine_values(spec, affine_add_avx2(spec.bits));
       return affine_values(spec, avx512 ? affine_add_avx512(spec.bits) : nullptr);
     default:
       return {};

@@ -53,4 +53,29 @@ inline __attribute__((always_inline)) auto value_indices(const std::uint8_t* uni
   }
 }
 
+// The plane of `Width` bits whose lowest is bit `Shift` of the code, where register K has it; other bits zero.
+template <class Lanes, int Width, int Shift, int K>
+inline __attribute__((always_inline)) auto plane_of(const std::uint8_t* plane, int part) {
+  constexpr int kFields = 8 / Width;
+  return Lanes::both(shifted_part<Lanes, Width*(K % kFields) - Shift>(plane, K / kFields, part),
+                     Lanes::fill(((1 << Width) - 1) << Shift));
+}
+
+// Part of register K of a unit of `Registers` registers, one code of `Bits` bits a byte.
+template <class Lanes, int Bits, int K, int Registers>
+inline __attribute__((always_inline)) auto whole_codes(const std::uint8_t* unit, int part) {
+  if constexpr (Bits == 8) {
+    return shifted_part<Lanes, 0>(unit, K, part);
+  } else {
+    constexpr int kLines = 8 * Registers;  // bytes of a plane a bit of its width
+    auto codes = Lanes::fill(0);
+    if constexpr ((Bits & 4) != 0) codes = plane_of<Lanes, 4, 0, K>(unit, part);
+    if constexpr ((Bits & 2) != 0)
+      codes = Lanes::either(codes, plane_of<Lanes, 2, (Bits & 4), K>(unit + kLines * (Bits & 4), part));
+    if constexpr ((Bits & 1) != 0)
+      codes = Lanes::either(codes, plane_of<Lanes, 1, (Bits & 6), K>(unit + kLines * (Bits & 6), part));
+    return codes;
+  }
+}
+
 }  // namespace veloxquant

@@ -9,7 +9,7 @@
 //
 // where the terms of k > x / 16 vanish and the others leave T_(x / 16). That costs so much more than a
 // product that products can be of 16 bits, and queries and weights need not be rounded to bytes
-// (TrellisOperands::words).
+// (Operands::words).
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__)
