@@ -58,7 +58,25 @@ ValueKernel scalar_byte_values(const CodeSpec& spec, KernelLevel level) {
   return {};
 }
 
+KeyKernel::Scores scalar_word_scores(const CodeSpec& spec, KernelLevel level) {
+  if (level == KernelLevel::avx512) return scalar_word_scores_avx512(spec.bits);
+  return level == KernelLevel::avx2 && has_odd_table(spec) ? scalar_word_scores_avx2(spec.bits) : nullptr;
+}
+
+ValueKernel::Add scalar_word_add(const CodeSpec& spec, KernelLevel level) {
+  if (level == KernelLevel::avx512) return scalar_word_add_avx512(spec.bits);
+  return level == KernelLevel::avx2 && has_odd_table(spec) ? scalar_word_add_avx2(spec.bits) : nullptr;
+}
+
 }  // namespace
+
+bool has_odd_table(const CodeSpec& spec) {
+  const std::vector<float>& table = *spec.table;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    if (table[table.size() - 1 - i] != -table[i]) return false;
+  }
+  return true;
+}
 
 KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   if (spec.kind <= CodeKind::fp8_e4m3) return float_keys(spec);
@@ -72,9 +90,8 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
   const bool avx512 = level == KernelLevel::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
-      if (spec.bits > 4)
-        return scalar_word_keys(spec, avx512 ? scalar_word_scores_avx512(spec.bits) : nullptr);
-      return scalar_byte_keys(spec, level);
+      return spec.bits > 4 ? scalar_word_keys(spec, scalar_word_scores(spec, level))
+                           : scalar_byte_keys(spec, level);
     case CodeKind::trellis:
       if (level == KernelLevel::avx2) return trellis_keys(spec, trellis_scores_avx2(spec), Operands::words);
       return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec) : nullptr, Operands::bytes);
@@ -100,9 +117,8 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
   const bool avx512 = level == KernelLevel::avx512;
   switch (spec.kind) {
     case CodeKind::scalar:
-      if (spec.bits > 4)
-        return scalar_word_values(spec, avx512 ? scalar_word_add_avx512(spec.bits) : nullptr);
-      return scalar_byte_values(spec, level);
+      return spec.bits > 4 ? scalar_word_values(spec, scalar_word_add(spec, level))
+                           : scalar_byte_values(spec, level);
     case CodeKind::trellis:
       if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec), Operands::words);
       return trellis_values(spec, avx512 ? trellis_add_avx512(spec) : nullptr, Operands::bytes);

@@ -56,14 +56,6 @@ KernelTables tables_of(const CodeSpec& spec, std::vector<std::uint16_t> dims) {
 
 }  // namespace
 
-bool has_odd_table(const CodeSpec& spec) {
-  const std::vector<float>& table = *spec.table;
-  for (std::size_t w = 0; w < 128; ++w) {
-    if (table[255 - w] != -table[w]) return false;
-  }
-  return true;
-}
-
 TrellisBytes round_trellis_table(const CodeSpec& spec) {
   const std::span<const float> half(spec.table->data(), 128);
   float largest = 0;

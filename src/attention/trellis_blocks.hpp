@@ -30,8 +30,6 @@ inline constexpr int kMostTrellisDims = 512;
 // At 4 bits the error of bytes as queries and weights is no longer small beside that of the code.
 constexpr bool trellis_is_wide(int bits) noexcept { return bits == 4; }
 
-// Whether the table is odd; only then do these kernels read it.
-bool has_odd_table(const CodeSpec& spec);
 // Rounds the table with the step that loses the least. `dims` is left empty.
 TrellisBytes round_trellis_table(const CodeSpec& spec);
 
