@@ -57,6 +57,7 @@ struct Column {
   const char* title;  // short: a terminal has 80 to 120 columns for all of them
   const char* explained;
   std::string (*cell)(const MethodResult&);
+  Columns part = Columns::quality;
 };
 
 // What it takes, what it loses, how fast it is.
@@ -71,9 +72,9 @@ const Column kColumns[] = {
     {"top-1 %", "same top-1 %", [](const MethodResult& r) { return percent(r.same_top1); }},
     {"recall", "recall", [](const MethodResult& r) { return fixed(r.recall, 3); }},
     {"attn err", "attention error", [](const MethodResult& r) { return significant(mean_attention_error(r)); }},
-    {"prefill/s", "prefill tokens/s", [](const MethodResult& r) { return speed(r.prefill_tokens_per_s); }},
-    {"decode/s", "decode tokens/s", [](const MethodResult& r) { return speed(r.decode_tokens_per_s); }},
-    {"encode us", "encode us/token", [](const MethodResult& r) { return fixed(median(r.encode_us_per_token), 1); }},
+    {"prefill/s", "prefill tokens/s", [](const MethodResult& r) { return speed(r.prefill_tokens_per_s); }, Columns::speed},
+    {"decode/s", "decode tokens/s", [](const MethodResult& r) { return speed(r.decode_tokens_per_s); }, Columns::speed},
+    {"encode us", "encode us/token", [](const MethodResult& r) { return fixed(median(r.encode_us_per_token), 1); }, Columns::speed},
 };
 // clang-format on
 
@@ -82,11 +83,13 @@ std::int64_t synthetic_context(const BenchmarkReport& report) {
   return report.settings.value("fill_context", std::int64_t{0});
 }
 
-std::vector<Row> cells(const BenchmarkReport& report, const char* Column::* title) {
+std::vector<Row> cells(const BenchmarkReport& report, const char* Column::* title,
+                       Columns columns = Columns::all) {
   std::vector<Row> rows(1, Row{"method"});
-  for (const MethodResult& result : report.results) rows.push_back({row_name(result)});
+  for (const MethodResult& result : report.results) rows.push_back({display_name(result)});
   for (const Column& column : kColumns) {
     if (column.title == kFilled && synthetic_context(report) == 0) continue;
+    if (columns != Columns::all && columns != column.part) continue;
     rows[0].emplace_back(column.*title);
     for (std::size_t i = 0; i < report.results.size(); ++i)
       rows[i + 1].push_back(column.cell(report.results[i]));
@@ -230,10 +233,10 @@ std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport
   notes.emplace_back(
       "How to read",
       "bits are per element of K and V, from the bytes held; MB are millions of bytes; KL is in nats per "
-      "token, +- its "
-      "standard error; top-1 is the share of equal arg-maxima; attn err is relative, squared, a mean over "
+      "token, with its standard error; top-1 is the share of equal arg-maxima; attn err is relative, "
+      "squared, a mean over "
       "the layers; "
-      "speeds are tokens per second, +- half the range of the runs; encode is microseconds per token");
+      "speeds are tokens per second, with half the range of the runs; encode is microseconds per token");
   notes.emplace_back("Model", listed(report.model));
   notes.emplace_back("Settings", listed(report.settings));
   notes.emplace_back("Environment", listed(report.environment));
@@ -252,8 +255,8 @@ std::string markdown_cell(const std::string& text) { return replaced(markdown_te
 
 }  // namespace
 
-std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report) {
-  return cells(report, &Column::explained);
+std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report, Columns columns) {
+  return cells(report, &Column::explained, columns);
 }
 
 std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkReport& report) {

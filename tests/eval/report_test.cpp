@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -210,6 +211,53 @@ TEST(Report, ASyntheticContextIsSaidAndItsSizeShown) {
   EXPECT_THAT(lines(text)[0], HasSubstr("cache MB  filled MB  peak MB"));
   EXPECT_THAT(lines(text)[3], HasSubstr(" 123.4 "));
   EXPECT_THAT(text, HasSubstr("Synthetic      decode speed is after 131072 tokens of normal noise"));
+}
+
+TEST(Report, VerdictsFollowFromTheRows) {
+  BenchmarkReport r = report();
+  MethodResult fp16 = full_row();
+  fp16.method = {MethodSpec::parse("fp16"), MethodSpec::parse("fp16")};
+  fp16.baseline = true;
+  fp16.bits_per_element = 16;
+  fp16.kl = 1e-5;
+  fp16.decode_tokens_per_s = Spread{199, 190, 210};
+  MethodResult better = full_row();
+  better.method = {MethodSpec::parse("spectral:2.25"), MethodSpec::parse("spectral:2.25")};
+  better.kl = 0.02;
+  better.decode_tokens_per_s = Spread{195, 180, 200};
+  r.results = {reference_row(), full_row(), better, fp16};
+  auto verdicts = report_verdicts(r);
+  ASSERT_EQ(verdicts.size(), 2u);
+  EXPECT_EQ(verdicts[0].name, "trellis:2/trellis:3");
+  EXPECT_EQ(
+      verdicts[0].text,
+      "2.62 bits per element, 6.1 times less than fp16; KL 0.0312 +- 0.001, the most probable token kept in "
+      "83.8 % of places; fp16 decodes 2.00 times as fast. spectral:2.25 is no larger and loses less.");
+  EXPECT_EQ(verdicts[1].name, "spectral:2.25 (balanced)");
+  EXPECT_THAT(verdicts[1].text, HasSubstr("decodes as fast as fp16 within the range of the runs."));
+  r.results[2].kl = 0.0311;
+  verdicts = report_verdicts(r);
+  EXPECT_EQ(verdicts[0].text.find("loses less"), std::string::npos) << "within the standard errors";
+}
+
+TEST(Report, RecallHasAnErrorAlsoWhereAllIsRecalled) {
+  MethodResult r = full_row();  // 36 of 40
+  EXPECT_NEAR(*recall_error(r), std::sqrt(38.0 / 44 * 6 / 44 / 44), 1e-12);
+  r.recall = 1;
+  EXPECT_GT(*recall_error(r), 0.02);
+  r.recall_asked = 0;
+  EXPECT_FALSE(recall_error(r));
+}
+
+// Names may be a stranger's.
+TEST(Report, ThePageHoldsNoTagsOfOthers) {
+  BenchmarkReport r = report();
+  r.model["name"] = "<script>";
+  r.settings = {{"text", "<b>\x1b"}, {"windows", 1}, {"seq_len", 2}};
+  const std::string page = report_html(r);
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_EQ(page.find('\x1b'), std::string::npos);
+  EXPECT_THAT(page, HasSubstr("text &lt;b&gt;"));
 }
 
 TEST(Report, MarkdownIsATable) {
