@@ -82,12 +82,16 @@ class BenchmarkCommand {
     for (const std::string& file : {flags_.output, flags_.report}) {
       if (!file.empty()) require_writable(file);
     }
+    require_methods(ModelConfig::load(existing(flags_.model, "--model")));
 
-    Decoder decoder = Decoder::load(existing(flags_.model, "--model"),
-                                    {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
+    Decoder decoder =
+        Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
-    for (BenchmarkMethod& method : request_.asked) method.artifacts = artifacts_of(method, decoder);
+    for (BenchmarkMethod& method : request_.asked) {
+      if (method.artifacts != nullptr)
+        require_model(*method.artifacts, artifacts_for(flags_.artifacts, method), decoder.fingerprint());
+    }
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
@@ -104,13 +108,18 @@ class BenchmarkCommand {
   }
 
  private:
-  // Null for methods that are not calibrated. Every file is read once.
-  std::shared_ptr<const ArtifactStore> artifacts_of(const BenchmarkMethod& method, const Decoder& decoder) {
-    const std::string file = artifacts_for(flags_.artifacts, method);
-    if (file.empty()) return nullptr;
-    std::shared_ptr<const ArtifactStore>& store = artifacts_[file];
-    if (store == nullptr) store = load_artifacts(file, decoder.fingerprint());
-    return store;
+  // Makes every method that was asked for, for this model, and drops it: what is wrong with one is said before the
+  // weights are read. Artifacts stay with their methods; every file is read once.
+  void require_methods(const ModelConfig& model) {
+    for (BenchmarkMethod& method : request_.asked) {
+      const std::string file = artifacts_for(flags_.artifacts, method);
+      if (!file.empty()) {
+        std::shared_ptr<const ArtifactStore>& store = artifacts_[file];
+        if (store == nullptr) store = read_artifacts(file);
+        method.artifacts = store;
+      }
+      make_layer_methods(cache_config(model, method, flags_.sinks, flags_.recent), method.artifacts);
+    }
   }
 
   void warn(const std::string& message) {
