@@ -31,7 +31,8 @@ namespace {
 struct BenchmarkFlags {
   std::string model, text, artifacts, output, report, arithmetic = "auto", format = "table", scale;
   std::vector<std::string> methods;
-  int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
+  double bits = 0, value_bits = 0;
+  int num_runs = 3, recall = 8, threads = 0;
   std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
   std::uint64_t seed = 0;
   bool no_baselines = false, quiet = false;
@@ -243,11 +244,7 @@ void add_measured(CLI::App& sub, BenchmarkFlags& f) {
                  "name[:bits][:option=value], keys/values may differ: A/B; several with commas")
       ->required()
       ->delimiter(',');
-  sub.add_option("--bits", f.bits,
-                 "width of the methods written without one (default: the method's own, else 4)")
-      ->check(CLI::Range(1, 32));
-  sub.add_option("--value-bits", f.value_bits, "width of the values (default: as keys)")
-      ->check(CLI::Range(1, 32));
+  add_width_options(sub, f.bits, f.value_bits);
   sub.add_option("--scale", f.scale,
                  "scale per vector: one, matched or unbiased (default: the method's, unbiased)")
       ->check(CLI::IsMember({"one", "matched", "unbiased"}));

@@ -172,7 +172,8 @@ TEST_F(Command, MethodsAreRefusedBeforeTheWeightsAreRead) {
   EXPECT_THAT(refusal("spectral:2"), HasSubstr("precompute"));
   EXPECT_THAT(refusal("small"), HasSubstr("precompute"));
   EXPECT_THAT(refusal("trellis:2:centre=true"), HasSubstr("precompute"));
-  EXPECT_THAT(refusal("trellis:2"), HasSubstr("neither model.safetensors")) << "nothing is wrong with the method";
+  EXPECT_THAT(refusal("trellis:2"), HasSubstr("neither model.safetensors"))
+      << "nothing is wrong with the method";
 }
 
 TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
