@@ -309,8 +309,11 @@ std::string svg_bars(const std::string& title, const std::string& unit, const st
         classes_of(bar.paint), left, y + 2, place(bar.value) - left, tooltip(bar.detail));
     if (bar.high > bar.low)
       text += line_between("whisker axis", {place(bar.low), y + 11, place(bar.high), y + 11});
-    text += text_at(place(std::max(bar.value, bar.high)) + 8, y + 15, "start", "tick",
-                    fmt::format("{:.3g} {}", bar.value, unit));
+    text += text_at(
+        place(std::max(bar.value, bar.high)) + 8, y + 15, "start", "tick",
+        fmt::format("{} {}",
+                    bar.value < 100 ? fmt::format("{:.3g}", bar.value) : fmt::format("{:.0f}", bar.value),
+                    unit));
     y += kRow;
   }
   return text + "</svg>\n";

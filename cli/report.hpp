@@ -36,6 +36,9 @@ std::optional<double> mean_attention_error(const MethodResult& result);
 // added, so that it is not 0 where all were answered.
 std::optional<double> recall_error(const MethodResult& result);
 
+// Tokens that were filled in before decoding was timed; 0: a text was.
+std::int64_t synthetic_context(const BenchmarkReport& report);
+
 // All end in a newline.
 std::string report_json(const BenchmarkReport& report);
 // Lines of at most `line_width` characters: columns that do not fit beside the others stand below them.

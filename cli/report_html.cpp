@@ -30,7 +30,7 @@ th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: 
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
 tr.aside td { color: var(--soft); } tr { break-inside: avoid; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; color: var(--soft); overflow-wrap: anywhere; max-width: 60rem; }
-@media (max-width: 50rem) { table { font-size: .72rem; } th, td { padding: .25rem .22rem; } th:first-child, td:first-child { min-width: 5.5rem; } }
+@media (max-width: 50rem) { table { font-size: .72rem; } th, td { padding: .25rem .22rem; } th:first-child, td:first-child { min-width: 6.4rem; } }
 @media print {
   :root { --ink: #000; --soft: #444; --rule: #bbb; --ground: #fff; } body { margin: 0; padding: 0; font-size: 10pt; }
   .wide { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .15rem .3rem; } h2 { break-after: avoid; }
@@ -201,7 +201,7 @@ std::string speed_bars(const BenchmarkReport& report, const Paints& paints) {
                     fmt::format("{}: {:.1f} tokens/s, {:.1f} to {:.1f}", row_name(r), s.median, s.min, s.max),
                     s.median, s.min, s.max, paints.of(r)});
   }
-  const std::int64_t filled = report.settings.value("fill_context", std::int64_t{0});
+  const std::int64_t filled = synthetic_context(report);
   const std::int64_t tokens = filled > 0 ? filled : report.settings.value("seq_len", std::int64_t{0});
   return svg_bars(
       fmt::format("How fast it decodes after {} tokens (median, whisker: range of the runs)", tokens),
@@ -270,7 +270,8 @@ std::string report_html(const BenchmarkReport& report) {
           "<h2>How fast it is</h2>\n" + table(report, Columns::speed) +
           "<h2>How it was measured</h2>\n<dl>\n";
   for (const auto& [title, note] : report_notes(report)) {
-    text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped_html(title), escaped_html(note));
+    text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped_html(title),
+                        title == "How to read" ? typeset(escaped_html(note)) : escaped_html(note));
   }
   return text + "</dl>\n</body></html>\n";
 }

@@ -75,6 +75,13 @@ TEST(Bars, LongLabelsAreCutAndHaveAWidth) {
   EXPECT_THAT(text, HasSubstr("<title>" + name));
 }
 
+TEST(Bars, FiguresAreReadable) {
+  const std::string text =
+      svg_bars("speed", "tokens/s", {{"a", "", 1234.5, 0, 0, {}}, {"b", "", 9.876, 0, 0, {}}});
+  EXPECT_THAT(text, HasSubstr("1234 tokens/s"));
+  EXPECT_THAT(text, HasSubstr("9.88 tokens/s"));
+}
+
 TEST(Plots, AreLeftOutWithoutAPoint) {
   EXPECT_EQ(svg({.title = "none", .x_label = "x", .y_label = "y"}), "");
   PlotSeries series{.name = "a", .points = {{0, 1, "", ""}}};
