@@ -114,6 +114,11 @@ void SpectralHead::make_query_matrix() {
   query_words_ = WordMatrix(by_pair.data(), head_dim_, static_cast<int>(stride));
 }
 
+void SpectralHead::key_row(int i, float* row) const {
+  const std::size_t padded = as_size(padded_columns(head_dim_));
+  for (std::size_t c = 0; c < as_size(coded_dim()); ++c) row[c] = inverse_[c * padded + as_size(i)];
+}
+
 void SpectralHead::turn_to(std::int64_t start, FramedQueries& seen) const {
   // Steps add up their rounding, so that now and then the angles are made anew.
   constexpr std::int64_t kSteps = 32;
