@@ -67,7 +67,9 @@ void trellis_decoding(benchmark::State& state) {
 
 void widths(benchmark::internal::Benchmark* benchmark) {
   for (const int bits : {1, 2, 3, 4}) benchmark->Args({bits, 128});
-  benchmark->Args({2, 64})->Args({2, 256})->ArgNames({"bits", "n"});
+  benchmark->Args({2, 64})->Args({2, 256});
+  benchmark->Args({4, 16})->Args({3, 32})->Args({2, 48});  // runs of a vector of mixed widths
+  benchmark->ArgNames({"bits", "n"});
 }
 
 BENCHMARK(trellis_encoding)->Apply(widths);

@@ -106,6 +106,7 @@ struct SeenFrames {
   std::vector<std::size_t> ends;    // of each block: the end of its cuts
 };
 thread_local SeenFrames seen_frames;  // memory that is kept between calls
+thread_local TurnedQueries turned_queries;
 
 // The keys of blocks in frames: their scores, and what the means add to them. Mostly a block is in one frame.
 class FrameScores {
@@ -206,6 +207,9 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
     keys.prepare(keys, memory.queries, dims, query.rows, memory.prepared);
   }
 
+  const TurnedKeys* turned = decoded != nullptr ? decoded->turned : nullptr;
+  if (turned != nullptr) turned->begin(memory.queries, query.rows, turned_queries);
+
   BlockSoftmax softmax(query, values, memory.sums, stride);
   softmax.weights = {.f32 = memory.scores, .u8 = memory.high, .low = memory.low, .step = softmax.step};
   const TokenRange seen = visible_to_any(query, 0, query.rows);
@@ -226,9 +230,14 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
         ask_for_scales(values_ahead + value_scales, kBlockTokens * values.spec.scale_bytes());
     }
     BlockOffsets offsets;
+    bool has_scales = false;  // the scores, those of their keys
     if (frames) {
       offsets = frames->score(i, key_block, keys_ahead);
+    } else if (const std::int64_t start = turned != nullptr ? decoded->start(i) : -1; start >= 0) {
+      turned->score(start, key_block, keys_ahead, turned_queries, memory.scores, memory.offsets);
+      offsets.rows = memory.offsets;
     } else if (decoded != nullptr) {
+      has_scales = true;
       decoded->rows(i, memory.key_rows);
       keys.scores(keys, memory.prepared, query.rows, reinterpret_cast<const std::uint8_t*>(memory.key_rows),
                   nullptr, 0, 4, memory.scores);
@@ -240,7 +249,7 @@ void attend_blocks(const KeyKernel& keys, const ValueKernel& values, const Block
                     .high = memory.high,
                     .key_scales = key_block + key_scales,
                     .value_scales = blocks.shared_gains ? key_block + key_scales : value_block + value_scales,
-                    .key_scale = decoded != nullptr ? VectorScale::none : scale_form(keys.spec),
+                    .key_scale = has_scales ? VectorScale::none : scale_form(key_spec),
                     .value_scale = scale_form(values.spec),
                     .value_gain_bit = blocks.shared_gains ? 4 : 0,
                     .first = first,

@@ -9,6 +9,7 @@
 
 #include "attention/attend.hpp"
 #include "attention/block_kernels.hpp"
+#include "attention/turned_keys.hpp"
 #include "transform/coded_basis.hpp"
 
 namespace veloxquant {
@@ -39,10 +40,13 @@ struct FramedKeys {
   std::function<void(int block, std::vector<FrameCut>& cuts)> cut = {};
 };
 
-// Keys that are decoded block by block, in the space of the input and with their scales.
+// Keys in frames so short that they are brought to the space of the input block by block: by `turned`, if there is one,
+// where the positions of a block follow each other, else decoded, with their scales.
 struct DecodedKeys {
   const CodeSpec* codes = nullptr;
   std::function<void(int block, float* rows)> rows = {};  // [64, head_dim]
+  const TurnedKeys* turned = nullptr;
+  std::function<std::int64_t(int block)> start = {};  // of such a block, the first position; -1 of the others
 };
 
 // As attend_runs(): writes `partial` from scratch. query.rows is at most kKernelRows and both kernels exist.

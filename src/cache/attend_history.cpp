@@ -247,9 +247,12 @@ class Attention {
       };
     }
     DecodedKeys decoded{.codes = keys_.decodes_keys(tile.head) ? keys_.code_spec(tile.head) : nullptr,
-                        .rows = {}};
+                        .rows = {},
+                        .turned = keys_.turned(tile.head),
+                        .start = {}};
     if (decoded.codes != nullptr) {
       decoded.rows = [&](int index, float* rows) { decode_keys(tile, page + index, rows); };
+      decoded.start = [&](int index) { return first_position(row, page + index); };
     }
     const CodedBasis* values = values_.basis(tile.head);
     for (int first = 0; first < query.rows; first += kKernelRows) {
@@ -273,6 +276,15 @@ class Attention {
       if (values != nullptr)
         values->restore_sums(part.out, part.sum, static_cast<std::size_t>(some.rows), sum.out + skipped);
     }
+  }
+
+  // Of a page whose positions follow each other, the first one; -1 of another.
+  std::int64_t first_position(const CacheRow& row, std::int64_t page) const {
+    const std::int64_t first = page * kPageTokens;
+    const std::int64_t count = std::min<std::int64_t>(kPageTokens, cache_.coded(row.size) - first);
+    const std::int64_t start = row.positions.at(first + cache_.options().sinks);
+    const std::int64_t last = row.positions.at(first + count - 1 + cache_.options().sinks);
+    return last - start == count - 1 ? start : -1;
   }
 
   // The keys of a page in the space of the input; zeros for tokens that the row has no more.

@@ -25,6 +25,8 @@ CodedSide::CodedSide(const VectorQuantizer& method, Role role, int kv_heads, Att
     if (short_frames) {
       head.key = float_keys(
           {.kind = CodeKind::f32, .bits = 32, .head_dim = method.head_dim(), .group = 0, .table = {}});
+      if (head.decoder.products == FrameProducts::words)
+        head.turned = TurnedKeys::make(*head.basis, find_key_kernel(*spec, arithmetic));
       continue;
     }
     if (role == Role::keys) head.key = find_key_kernel(*spec, arithmetic);

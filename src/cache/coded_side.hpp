@@ -10,6 +10,7 @@
 
 #include "attention/attend.hpp"
 #include "attention/block_kernels.hpp"
+#include "attention/turned_keys.hpp"
 #include "transform/coded_basis.hpp"
 
 namespace veloxquant {
@@ -30,6 +31,8 @@ class CodedSide {
   // Without functions where there is none.
   const KeyKernel& key_kernel(int head) const { return of(head).key; }
   const ValueKernel& value_kernel(int head) const { return of(head).value; }
+  // Keys in short frames: what spares their blocks the decoding; null where nothing does.
+  const TurnedKeys* turned(int head) const { return of(head).turned.get(); }
   // How keys of a basis are multiplied by it, decoded or not.
   FrameProducts products(int head) const { return of(head).decoder.products; }
   // What kernels see: the codes' coordinates seen through a basis (decoded keys are then in the space of the
@@ -47,6 +50,7 @@ class CodedSide {
     const CodedBasis* basis = nullptr;
     KeyKernel key;
     ValueKernel value;
+    std::shared_ptr<const TurnedKeys> turned;
   };
   const Head& of(int head) const { return heads_[static_cast<std::size_t>(head)]; }
 

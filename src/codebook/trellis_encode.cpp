@@ -64,6 +64,7 @@ struct Search {
   // Tournaments of few branches are kept as masks; of many, the groups cost less.
   static constexpr bool kMasks = kWide && k <= 2;
   static constexpr int kTogether = kMasks ? 4 : 2;  // vectors on their way back side by side
+  static constexpr int kAbreast = 3;                // cycles of a short code
   // The trace of an element: of one vector a byte for each group; or, of all vectors together, for each
   // game of the tournament and each 64 groups the words of the vectors.
   static constexpr std::size_t kWords = (kGroups + 63) / 64;
@@ -275,9 +276,45 @@ struct Search {
   static HWY_INLINE std::uint32_t run_cycle(const Costs& costs, int n, int group,
                                             std::uint8_t* HWY_RESTRICT trace) {
     HWY_ALIGN std::uint16_t metrics[kGroups];
-    for (int g = 0; g < kGroups; ++g) metrics[g] = g == group ? 0 : kUnreachable;
+    leave_from(group, metrics);
     const std::uint32_t subtracted = run<traced>(costs, n, metrics, trace);
     return subtracted + metrics[group];
+  }
+
+  static HWY_INLINE void leave_from(int group, std::uint16_t* HWY_RESTRICT metrics) {
+    for (int g = 0; g < kGroups; ++g) metrics[g] = g == group ? 0 : kUnreachable;
+  }
+
+  // The costs of run_cycle() from each of kAbreast groups. A step waits for the one before it; side by side the cycles
+  // fill each other's waits.
+  template <class Costs>
+  static HWY_NOINLINE void run_abreast(const Costs costs, int n, const int (&group)[kAbreast],
+                                       std::uint32_t (&cost)[kAbreast]) {
+    HWY_ALIGN std::uint16_t lanes[kAbreast][kGroups];
+    V metrics[kAbreast][kVectors];
+    for (int c = 0; c < kAbreast; ++c) {
+      leave_from(group[c], lanes[c]);
+      load(lanes[c], metrics[c]);
+      cost[c] = 0;
+    }
+    for (int t = 0; t < n; ++t) {
+      for (int c = 0; c < kAbreast; ++c) {
+        Dealt before;
+        deal_groups(metrics[c], before);
+        for (int j = 0; j < kVectors; ++j)
+          metrics[c][j] = best<false, 0, kBranches>(before, before, costs, t, j, nullptr).cost;
+      }
+      if (t % kRenormalizeEvery != kRenormalizeEvery - 1) continue;
+      for (int c = 0; c < kAbreast; ++c) {
+        const V lowest = least(metrics[c]);
+        for (int j = 0; j < kVectors; ++j) metrics[c][j] = hn::Sub(metrics[c][j], lowest);
+        cost[c] += hn::GetLane(lowest);
+      }
+    }
+    for (int c = 0; c < kAbreast; ++c) {
+      for (int j = 0; j < kVectors; ++j) hn::Store(metrics[c][j], Tag(), lanes[c] + j * kLanes);
+      cost[c] += lanes[c][group[c]];
+    }
   }
 
   // The trace of vector v of those that are searched together.
@@ -422,14 +459,24 @@ struct Search {
     const std::uint32_t base = join_bounds(first, of_first, bounds, of_second, kGroups);
     std::uint32_t lowest_cost = ~0U;
     int best_group = 0;
-    for (int tried = 0; tried < kGroups; ++tried) {
-      const int group = first_lowest(bounds);
-      if (base + bounds[group] >= lowest_cost) break;
-      bounds[group] = kUnreachable;
-      const std::uint32_t cost = run_cycle<false>(costs, n, group, nullptr);
-      if (cost >= lowest_cost) continue;
-      lowest_cost = cost;
-      best_group = group;
+    bool done = false;
+    for (int tried = 0; tried < kGroups && !done; tried += kAbreast) {
+      int groups[kAbreast];
+      std::uint32_t bound[kAbreast], cost[kAbreast];
+      for (int c = 0; c < kAbreast; ++c) {
+        groups[c] = first_lowest(bounds);
+        bound[c] = base + bounds[groups[c]];
+        bounds[groups[c]] = kUnreachable;
+      }
+      done = bound[0] >= lowest_cost;
+      if (done) break;
+      run_abreast(costs, n, groups, cost);
+      for (int c = 0; c < kAbreast && !done; ++c) {
+        done = bound[c] >= lowest_cost;
+        if (done || cost[c] >= lowest_cost) continue;
+        lowest_cost = cost[c];
+        best_group = groups[c];
+      }
     }
     run_cycle<true>(costs, n, best_group, scratch.trace);
     const int groups[kTogether] = {best_group};

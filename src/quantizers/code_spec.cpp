@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <cmath>
+#include <iterator>
 #include <veloxquant/quantizers/code_spec.hpp>
 
 namespace veloxquant {
@@ -32,8 +32,10 @@ const char* to_string(CodeKind kind) noexcept {
 }
 
 float gain_value(int u) noexcept {
-  constexpr float kQuarters[] = {1.0f, 1.18920712f, 1.41421356f, 1.68179283f};  // the same on every system
-  return std::ldexp(kQuarters[u % 4], u / 4 - kGainSteps / 8);
+  // The same on every system.
+  constexpr float kQuarters[] = {1.0f, 1.18920712f, 1.41421356f, 1.68179283f}, kPowers[] = {.25f, .5f, 1, 2};
+  static_assert(std::size(kQuarters) * std::size(kPowers) == kGainSteps);
+  return kQuarters[u % 4] * kPowers[u / 4];
 }
 
 std::size_t CodeSpec::code_bytes() const noexcept {

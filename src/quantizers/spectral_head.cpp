@@ -14,6 +14,19 @@ constexpr std::int64_t kMeanTable = 1024;
 
 std::size_t as_size(int n) { return static_cast<std::size_t>(n); }
 
+// The angles of the start of the frame that the thread coded last: the tokens of a frame mostly come one at a time,
+// head after head and layer after layer, and sines take as long as the product with the basis.
+const TurnAngles& coded_angles(const RopeTurn& turn, std::int64_t start) {
+  struct Last {
+    std::vector<RopeTurn::Pair> pairs;
+    std::int64_t start = -1;
+    TurnAngles angles;
+  };
+  thread_local Last last;
+  if (last.start != start || last.pairs != turn.pairs()) last = {turn.pairs(), start, turn.angles(start)};
+  return last.angles;
+}
+
 // The angles of the frames' starts, made again only when another frame begins. With the angles of one position they are
 // advanced from the nearest multiple of kAnchor below, which takes a tenth of the time, is exact to rounding, and depends
 // on the position alone.
@@ -99,6 +112,11 @@ void SpectralHead::make_query_matrix() {
     }
   }
   query_words_ = WordMatrix(by_pair.data(), head_dim_, static_cast<int>(stride));
+}
+
+void SpectralHead::key_row(int i, float* row) const {
+  const std::size_t padded = as_size(padded_columns(head_dim_));
+  for (std::size_t c = 0; c < as_size(coded_dim()); ++c) row[c] = inverse_[c * padded + as_size(i)];
 }
 
 void SpectralHead::turn_to(std::int64_t start, FramedQueries& seen) const {
@@ -205,11 +223,12 @@ void SpectralHead::encode(const float* rows, const TokenPlace* places, std::size
                           std::uint8_t* scales) const {
   if (spec().head_dim == 0) return;
   const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
-  std::vector<float> residuals(rows, rows + count * dim), z(count * coded + kMatrixPad);
-  FrameAngles frames(turn_.get());
+  thread_local std::vector<float> residuals, z;
+  residuals.assign(rows, rows + count * dim);
+  z.resize(count * coded + kMatrixPad);
   for (std::size_t i = 0; i < count; ++i) {
     float* row = residuals.data() + i * dim;
-    if (turn_) turn_->back(frames.at(places[i].frame_start), row, row);
+    if (turn_) turn_->back(coded_angles(*turn_, places[i].frame_start), row, row);
     shift(row, turn_ ? places[i].position - places[i].frame_start : 0, -1);
   }
   multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, spec().head_dim,

@@ -48,6 +48,10 @@ class SpectralHead final : public CodedBasis {
     return spec().head_dim > 0 && (turn_ == nullptr || frame_ <= table_rows());
   }
   int coded_dim() const noexcept override { return spec().head_dim; }
+  KeyFrames key_frames() const noexcept override {
+    return {.length = turn_ ? frame_ : 0, .turn = turn_.get(), .mean = means_.data()};
+  }
+  void key_row(int i, float* row) const override;
   void turn_queries(const float* queries, int rows, std::span<const std::int64_t> starts,
                     FrameProducts products, FramedQueries& seen) const override;
   void restore_keys(const float* coded, const TokenPlace* places, std::size_t count, FrameProducts products,

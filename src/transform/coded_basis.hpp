@@ -44,11 +44,21 @@ struct FramedQueries {
   }
 };
 
+// How keys stand in their frames.
+struct KeyFrames {
+  std::int64_t length = 0;  // tokens; 0: no keys
+  const RopeTurn* turn = nullptr;
+  const float* mean = nullptr;  // m_0 [head_dim]
+};
+
 class CodedBasis {
  public:
   virtual ~CodedBasis() = default;
 
   virtual int coded_dim() const noexcept = 0;
+  virtual KeyFrames key_frames() const noexcept = 0;
+  // Keys: row i of B, [coded_dim].
+  virtual void key_row(int i, float* row) const = 0;
   // Keys: query rows [rows, head_dim] as they are seen from the frames that begin at `starts`.
   virtual void turn_queries(const float* queries, int rows, std::span<const std::int64_t> starts,
                             FrameProducts products, FramedQueries& seen) const = 0;

@@ -22,6 +22,7 @@ class RopeTurn {
   struct Pair {
     int first, second;
     float frequency;
+    bool operator==(const Pair&) const = default;
   };
 
   RopeTurn(const RopeConfig& rope, int head_dim);

@@ -157,7 +157,7 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
   const AttentionArithmetic before = attention_arithmetic();
   for (const AttentionArithmetic arithmetic : {AttentionArithmetic::precise, AttentionArithmetic::fast}) {
     set_attention_arithmetic(arithmetic);
-    for (const std::int64_t frame : {0, 1, 16, 64, 100}) {
+    for (const std::int64_t frame : {0, 1, 4, 7, 16, 64, 100}) {
       const Calibrated made = calibrate(frame, 0.5f);
       for (const char* values : {"spectral:2", "turboquant_mse:4"}) {
         // Far from the text's beginning, angles are the product of large numbers.
