@@ -58,6 +58,36 @@ ValueKernel scalar_byte_values(const CodeSpec& spec, KernelLevel level) {
   return {};
 }
 
+KeyKernel trellis_keys_of(const CodeSpec& spec, KernelLevel level) {
+  switch (level) {
+    case KernelLevel::none:
+      return {};
+    case KernelLevel::neon:
+      return trellis_keys(spec, trellis_scores_neon(spec), Operands::bytes);
+    case KernelLevel::avx2:
+      return trellis_keys(spec, trellis_scores_avx2(spec), Operands::words);
+    case KernelLevel::avx512:
+      KeyKernel kernel = trellis_keys(spec, trellis_scores_avx512(spec), Operands::bytes);
+      if (kernel.prepare != nullptr) kernel.prepare = prepare_trellis_bytes_avx512;
+      return kernel;
+  }
+  return {};
+}
+
+ValueKernel trellis_values_of(const CodeSpec& spec, KernelLevel level) {
+  switch (level) {
+    case KernelLevel::none:
+      return {};
+    case KernelLevel::neon:
+      return trellis_values(spec, trellis_add_neon(spec), Operands::bytes);
+    case KernelLevel::avx2:
+      return trellis_values(spec, trellis_add_avx2(spec), Operands::words);
+    case KernelLevel::avx512:
+      return trellis_values(spec, trellis_add_avx512(spec), Operands::bytes);
+  }
+  return {};
+}
+
 KeyKernel::Scores scalar_word_scores(const CodeSpec& spec, KernelLevel level) {
   if (level == KernelLevel::avx512) return scalar_word_scores_avx512(spec.bits);
   return level == KernelLevel::avx2 && has_odd_table(spec) ? scalar_word_scores_avx2(spec.bits) : nullptr;
@@ -93,8 +123,7 @@ KeyKernel find_key_kernel(const CodeSpec& spec, AttentionArithmetic arithmetic) 
       return spec.bits > 4 ? scalar_word_keys(spec, scalar_word_scores(spec, level))
                            : scalar_byte_keys(spec, level);
     case CodeKind::trellis:
-      if (level == KernelLevel::avx2) return trellis_keys(spec, trellis_scores_avx2(spec), Operands::words);
-      return trellis_keys(spec, avx512 ? trellis_scores_avx512(spec) : nullptr, Operands::bytes);
+      return trellis_keys_of(spec, level);
     case CodeKind::affine:
     case CodeKind::integer:
       if (level == KernelLevel::avx2)
@@ -120,8 +149,7 @@ ValueKernel find_value_kernel(const CodeSpec& spec, AttentionArithmetic arithmet
       return spec.bits > 4 ? scalar_word_values(spec, scalar_word_add(spec, level))
                            : scalar_byte_values(spec, level);
     case CodeKind::trellis:
-      if (level == KernelLevel::avx2) return trellis_values(spec, trellis_add_avx2(spec), Operands::words);
-      return trellis_values(spec, avx512 ? trellis_add_avx512(spec) : nullptr, Operands::bytes);
+      return trellis_values_of(spec, level);
     case CodeKind::affine:
     case CodeKind::integer:
       if (level == KernelLevel::avx2) return affine_values(spec, affine_add_avx2(spec.bits));

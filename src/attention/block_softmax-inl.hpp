@@ -42,15 +42,17 @@ HWY_INLINE FloatVector exp2_of(FloatVector x) {
   const hn::RebindToSigned<Floats> di;
   const auto too_low = hn::Lt(x, hn::Set(d, -126.0f));
   const auto bounded = hn::IfThenZeroElse(too_low, x);
-  const auto rounded = hn::Round(bounded);
-  const auto r = hn::Sub(bounded, rounded);
+  // With 3 * 2^22 added, the nearest whole number stands in the low bits (nearest() of block_rows.hpp).
+  const auto shifted = hn::Add(bounded, hn::Set(d, 12582912.0f));
+  const auto r = hn::Sub(bounded, hn::Sub(shifted, hn::Set(d, 12582912.0f)));
   auto y = hn::Set(d, 1.33908633e-3f);
   y = hn::MulAdd(y, r, hn::Set(d, 9.67603177e-3f));
   y = hn::MulAdd(y, r, hn::Set(d, 5.55035695e-2f));
   y = hn::MulAdd(y, r, hn::Set(d, 2.40221068e-1f));
   y = hn::MulAdd(y, r, hn::Set(d, 6.93147182e-1f));
   y = hn::MulAdd(y, r, hn::Set(d, 1.00000012f));
-  const auto power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, rounded), hn::Set(di, 127))));
+  const auto power =
+      hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23)));
   return hn::IfThenZeroElse(too_low, hn::Mul(y, power));
 #endif
 }
@@ -184,6 +186,22 @@ HWY_INLINE void store_bytes(const hn::Vec<hn::RebindToSigned<Floats>>* numbers, 
   } else {
     store(first, last, high);
   }
+#elif HWY_TARGET == HWY_AVX2
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), byte = _mm256_set1_epi16(255);
+  const auto store = [&](__m256i a, __m256i b, std::uint8_t* to) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to),
+                       _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order));
+  };
+  for (int v = 0; v < kBlockVectors; v += 4, low += 32, high += 32) {
+    const __m256i first = _mm256_packus_epi32(numbers[v].raw, numbers[v + 1].raw);
+    const __m256i last = _mm256_packus_epi32(numbers[v + 2].raw, numbers[v + 3].raw);
+    if (wide) {
+      store(_mm256_and_si256(first, byte), _mm256_and_si256(last, byte), low);
+      store(_mm256_srli_epi16(first, 8), _mm256_srli_epi16(last, 8), high);
+    } else {
+      store(first, last, high);
+    }
+  }
 #else
   const hn::RebindToSigned<Floats> di;
   const hn::Rebind<std::uint8_t, Floats> db;
@@ -237,7 +255,10 @@ HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, con
       if (whole) {
         hn::Store(weight, d, block.scores + (first + r) * kBlockTokens + t);
       } else {
-        numbers[v] = hn::NearestInt(weight);
+        // The nearest whole number, as in exp2_of(): NearestInt() also looks after numbers that are too large.
+        const auto shifted =
+            hn::BitCast(hn::RebindToSigned<Floats>(), hn::Add(weight, hn::Set(d, 8388608.0f)));
+        numbers[v] = hn::Sub(shifted, hn::Set(hn::RebindToSigned<Floats>(), 0x4b000000));
       }
     }
     float* totals = softmax.total + (first + r) * kTotalLanes;

@@ -28,6 +28,16 @@ struct Avx2 {
   static VELOXQUANT_INLINE Bytes load(const void* bytes) {
     return _mm256_load_si256(static_cast<const __m256i*>(bytes));
   }
+  static VELOXQUANT_INLINE Bytes load_unaligned(const void* bytes) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
+  }
+  // Bytes 40 to 63 of a line, then its first 8.
+  static VELOXQUANT_INLINE Bytes load_around(const std::uint8_t* line) {
+    std::int64_t begin;
+    __builtin_memcpy(&begin, line, 8);
+    const __m256i last = _mm256_blend_epi32(load(line + 32), _mm256_set1_epi64x(begin), 3);
+    return _mm256_permute4x64_epi64(last, _MM_SHUFFLE(0, 3, 2, 1));
+  }
   static VELOXQUANT_INLINE Bytes broadcast4(const void* bytes) {
     std::int32_t four;
     __builtin_memcpy(&four, bytes, 4);
@@ -42,6 +52,31 @@ struct Avx2 {
     if constexpr (Shift > 0) return _mm256_srli_epi16(x, Shift);
     if constexpr (Shift < 0) return _mm256_slli_epi16(x, -Shift);
     return x;
+  }
+
+  // Lanes of 32 and of 16 bits shifted right by Shift bits (left if negative).
+  template <int Shift>
+  static VELOXQUANT_INLINE Bytes shifted_words(Bytes x) {
+    if constexpr (Shift > 0) return _mm256_srli_epi32(x, Shift);
+    if constexpr (Shift < 0) return _mm256_slli_epi32(x, -Shift);
+    return x;
+  }
+  template <int Shift>
+  static VELOXQUANT_INLINE Bytes shifted_halves(Bytes x) {
+    return shifted<Shift>(x);
+  }
+  // Even bytes (halves) of the first, odd ones of the second.
+  static VELOXQUANT_INLINE Bytes odd_bytes_from(Bytes even, Bytes odd) {
+    const __m256i low_bytes = _mm256_set1_epi16(255);
+    return _mm256_or_si256(_mm256_and_si256(even, low_bytes), _mm256_andnot_si256(low_bytes, odd));
+  }
+  static VELOXQUANT_INLINE Bytes odd_halves_from(Bytes even, Bytes odd) {
+    return _mm256_blend_epi16(even, odd, 0xaa);
+  }
+  // In every 128-bit block the low bytes of the halves of both.
+  static VELOXQUANT_INLINE Bytes low_bytes(Bytes a, Bytes b) {
+    const __m256i byte = _mm256_set1_epi16(255);
+    return _mm256_packus_epi16(_mm256_and_si256(a, byte), _mm256_and_si256(b, byte));
   }
 
   // 16 entries with a bias, and a look-up of indices below 16.

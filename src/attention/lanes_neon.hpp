@@ -23,6 +23,11 @@ struct NeonDot {
   static VELOXQUANT_INLINE Bytes load(const void* bytes) {
     return vld1q_u8(static_cast<const std::uint8_t*>(bytes));
   }
+  static VELOXQUANT_INLINE Bytes load_unaligned(const void* bytes) { return load(bytes); }
+  // Bytes 56 to 63 of a line, then its first 8.
+  static VELOXQUANT_INLINE Bytes load_around(const std::uint8_t* line) {
+    return vextq_u8(load(line + 48), load(line), 8);
+  }
   static VELOXQUANT_INLINE Bytes broadcast4(const void* bytes) {
     std::uint32_t four;
     __builtin_memcpy(&four, bytes, 4);
@@ -37,6 +42,28 @@ struct NeonDot {
     if constexpr (Shift < 0) return vshlq_n_u8(x, -Shift);
     return x;
   }
+
+  template <int Shift>
+  static VELOXQUANT_INLINE Bytes shifted_words(Bytes x) {
+    const uint32x4_t words = vreinterpretq_u32_u8(x);
+    if constexpr (Shift > 0) return vreinterpretq_u8_u32(vshrq_n_u32(words, Shift));
+    if constexpr (Shift < 0) return vreinterpretq_u8_u32(vshlq_n_u32(words, -Shift));
+    return x;
+  }
+  template <int Shift>
+  static VELOXQUANT_INLINE Bytes shifted_halves(Bytes x) {
+    const uint16x8_t halves = vreinterpretq_u16_u8(x);
+    if constexpr (Shift > 0) return vreinterpretq_u8_u16(vshrq_n_u16(halves, Shift));
+    if constexpr (Shift < 0) return vreinterpretq_u8_u16(vshlq_n_u16(halves, -Shift));
+    return x;
+  }
+  static VELOXQUANT_INLINE Bytes odd_bytes_from(Bytes even, Bytes odd) {
+    return vbslq_u8(vreinterpretq_u8_u16(vdupq_n_u16(255)), even, odd);
+  }
+  static VELOXQUANT_INLINE Bytes odd_halves_from(Bytes even, Bytes odd) {
+    return vbslq_u8(vreinterpretq_u8_u32(vdupq_n_u32(65535)), even, odd);
+  }
+  static VELOXQUANT_INLINE Bytes low_bytes(Bytes a, Bytes b) { return vuzp1q_u8(a, b); }
 
   static VELOXQUANT_INLINE Bytes table(const std::int8_t* entries, int bias) {
     return vaddq_u8(vreinterpretq_u8_s8(vld1q_s8(entries)), fill(bias));

@@ -81,26 +81,40 @@ TrellisBytes round_trellis_table(const CodeSpec& spec) {
 
 namespace {
 
-void prepare_words(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
-                   std::byte* prepared) {
+// The queries' bytes (high ones, then low ones, if wide) or words, in the order of the windows.
+template <Operands Form>
+void prepare_queries(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+                     std::byte* prepared) {
+  constexpr bool kWords = Form == Operands::words;
   const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
              width = static_cast<std::size_t>(kernel_row_width(rows));
+  const bool wide = trellis_is_wide(self.spec.bits);
+  const float top = kWords ? static_cast<float>(kWordTop) : wide ? 127.0f * 256.0f : 127.0f;
   auto& head = *reinterpret_cast<TrellisQueryHead*>(prepared);
   auto* words = reinterpret_cast<std::int16_t*>(prepared + sizeof(TrellisQueryHead));
-  std::memset(prepared, 0, sizeof(TrellisQueryHead) + dims * width * sizeof(std::int16_t));
+  auto* high = reinterpret_cast<std::int8_t*>(words);
+  std::int8_t* low = high + table.dims.size() * width;
+  std::memset(prepared, 0, sizeof(TrellisQueryHead) + table.dims.size() * width * (kWords || wide ? 2 : 1));
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
     const float* query = queries + r * stride;
-    const float largest = largest_magnitude(query, dims), inverse = static_cast<float>(kWordTop) / largest;
+    const float largest = largest_magnitude(query, dims), inverse = top / largest;
     if (!(largest > 1e-30f)) continue;
     std::int32_t sum = 0;
     for (std::size_t i = 0; i < table.dims.size(); ++i) {
       const std::size_t dim = table.dims[i];
       const std::int32_t whole = dim < dims ? nearest(query[dim] * inverse) : 0;
       sum += whole;
-      words[query_word_place(i, r, width)] = static_cast<std::int16_t>(whole);
+      if constexpr (kWords) {
+        words[query_word_place(i, r, width)] = static_cast<std::int16_t>(whole);
+      } else {
+        const std::size_t at = (i / 4 * width + r) * 4 + i % 4;
+        const std::int32_t above = wide ? (whole + 128) >> 8 : whole;
+        high[at] = static_cast<std::int8_t>(above);
+        if (wide) low[at] = static_cast<std::int8_t>(whole - 256 * above);
+      }
     }
-    head.step[r] = largest / static_cast<float>(kWordTop) * table.step;
+    head.step[r] = largest / top * table.step;
     head.bias[r] = 127.5f * static_cast<float>(sum);
   }
 }
@@ -120,7 +134,7 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands 
   std::vector<std::uint16_t> dims = key_dims(spec.bits, spec.head_dim);
   const std::size_t numbers = dims.size() * kKernelRows,
                     bytes = numbers * (words || trellis_is_wide(spec.bits) ? 2 : 1);
-  return {.prepare = words ? prepare_words : prepare_trellis_bytes_avx512,
+  return {.prepare = words ? prepare_queries<Operands::words> : prepare_queries<Operands::bytes>,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = (sizeof(TrellisQueryHead) + bytes + 63) / 64 * 64,

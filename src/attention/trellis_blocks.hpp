@@ -69,7 +69,7 @@ constexpr PairPlace pair_place(int bits, int pair) {
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands);
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands);
 
-// The inner loops of a level for such a code, null where it has none: AVX2 has them for whole words.
+// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for whole words.
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;
 void prepare_trellis_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
                                   std::byte* prepared) noexcept;
@@ -77,5 +77,7 @@ ValueKernel::Add trellis_add_avx512(const CodeSpec& spec) noexcept;
 ValueKernel::Add trellis_add_quads_avx512(int bits) noexcept;  // of trellis_add_avx512()
 KeyKernel::Scores trellis_scores_avx2(const CodeSpec& spec) noexcept;
 ValueKernel::Add trellis_add_avx2(const CodeSpec& spec) noexcept;
+KeyKernel::Scores trellis_scores_neon(const CodeSpec& spec) noexcept;
+ValueKernel::Add trellis_add_neon(const CodeSpec& spec) noexcept;
 
 }  // namespace veloxquant

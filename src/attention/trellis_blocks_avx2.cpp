@@ -7,22 +7,12 @@
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__)
-#include <utility>
-
 #include "attention/byte_table_avx2.hpp"
+#include "attention/trellis_windows.hpp"
 #include "attention/words_avx2.hpp"
-#include "pack/word_order.hpp"
 
 namespace veloxquant {
 namespace {
-
-// call.operator()<0>() to call.operator()<Count - 1>().
-template <int Count, class Call>
-VELOXQUANT_INLINE void for_each(const Call& call) {
-  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
-    (call.template operator()<I>(), ...);
-  }(std::make_integer_sequence<int, Count>());
-}
 
 // Windows to bytes of the table.
 class LookUp {
@@ -39,50 +29,6 @@ class LookUp {
 
 // ---- keys ----
 
-constexpr std::size_t kKeyWord = 4 * kBlockTokens;  // bytes from a word of a string to the next
-
-// Bits [Shift, Shift + 32) of two words.
-template <int Shift>
-VELOXQUANT_INLINE __m256i joined_words(const std::uint8_t* word, const std::uint8_t* next) {
-  if constexpr (Shift == 0) return Avx2::load(word);
-  return _mm256_or_si256(_mm256_srli_epi32(Avx2::load(word), Shift),
-                         _mm256_slli_epi32(Avx2::load(next), 32 - Shift));
-}
-
-// Every lane shifted right by Shift bits, left if negative.
-template <int Shift>
-VELOXQUANT_INLINE __m256i shifted(__m256i x) {
-  if constexpr (Shift >= 0) return _mm256_srli_epi32(x, Shift);
-  return _mm256_slli_epi32(x, -Shift);
-}
-
-// Byte K of a lane <- its bits [First + 3 K, First + 3 K + 8).
-template <int First>
-VELOXQUANT_INLINE __m256i windows_of_three_bits(__m256i x) {
-  const __m256i low_bytes = _mm256_set1_epi16(255);
-  const auto pair = [&](__m256i low, __m256i high) __attribute__((always_inline)) {
-    return _mm256_or_si256(_mm256_and_si256(low, low_bytes), _mm256_andnot_si256(low_bytes, high));
-  };
-  return _mm256_blend_epi16(pair(shifted<First>(x), shifted<First - 5>(x)),
-                            pair(shifted<First - 10>(x), shifted<First - 15>(x)), 0xaa);
-}
-
-// Quad Q of a step that begins at `word`; `next` is the word behind the step.
-template <int Bits, int Q>
-VELOXQUANT_INLINE __m256i key_windows(const std::uint8_t* word, const std::uint8_t* next) {
-  if constexpr (Bits == 3) {
-    constexpr int kPart = Q / 2;  // 24 bits each
-    constexpr int kWord = kPart == 0 ? 0 : kPart - 1;
-    const __m256i part =
-        joined_words < kPart == 0
-            ? 0
-            : 32 - 8 * kPart > (word + kWord * kKeyWord, kPart < 3 ? word + kPart * kKeyWord : next);
-    return windows_of_three_bits<Q % 2 * 12>(part);
-  } else {
-    return joined_words<Q * Bits>(word, next);
-  }
-}
-
 // Eight tokens.
 template <int Bits, int Rows>
 void score_tokens(const KeyKernel& self, const LookUp& look_up, const std::byte* prepared, int rows,
@@ -96,7 +42,7 @@ void score_tokens(const KeyKernel& self, const LookUp& look_up, const std::byte*
   for (const std::uint8_t* word = words; word != end; word += kStep) {
     const std::uint8_t* const next = word + kStep == end ? words : word + kStep;
     for_each<key_step_quads(Bits)>([&]<int Q>() __attribute__((always_inline)) {
-      const WordPair codes = words_of(look_up(key_windows<Bits, Q>(word, next)));
+      const WordPair codes = words_of(look_up(key_windows<Avx2, Bits, Q>(word, next)));
       for (int r = 0; r < Rows; ++r, query += 8) sums[r] = add_word_products(sums[r], codes, query);
     });
   }
@@ -122,37 +68,6 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
 }
 
 // ---- values ----
-
-constexpr std::size_t kValueLine = 64 * kBlockTokens / 4;  // bytes from a line of a token quad to its next
-
-// Half of line `line` of a token quad's string, whose lines behind the last are the first ones, one half (of
-// the string's words) further on.
-template <int Half>
-VELOXQUANT_INLINE __m256i value_line(const std::uint8_t* quad, int line, int lines) {
-  if (line < lines) return Avx2::load(quad + kValueLine * static_cast<std::size_t>(line) + 32 * Half);
-  if constexpr (Half == 0) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quad + 8));
-  std::int64_t begin;
-  __builtin_memcpy(&begin, quad, 8);
-  const __m256i last = _mm256_blend_epi32(Avx2::load(quad + 32), _mm256_set1_epi64x(begin), 3);
-  return _mm256_permute4x64_epi64(last, _MM_SHUFFLE(0, 3, 2, 1));
-}
-
-// Pair of dimensions `Pair` of a step. The four tokens of a dimension stand in a 32-bit lane; the lanes of a
-// 128-bit block are, of its two places in the string, the first dimensions, then the second ones.
-template <int Bits, int Pair, int Half>
-VELOXQUANT_INLINE __m256i value_windows(const std::uint8_t* quad, int line, int lines) {
-  constexpr PairPlace kPlace = pair_place(Bits, Pair);
-  __m256i halves = value_line<Half>(quad, line + kPlace.line, lines);
-  if constexpr (kPlace.shift > 0) {
-    const __m256i next = value_line<Half>(quad, line + kPlace.line + 1, lines);
-    halves =
-        _mm256_or_si256(_mm256_srli_epi16(halves, kPlace.shift), _mm256_slli_epi16(next, 16 - kPlace.shift));
-  }
-  const auto windows = [&](int offset) __attribute__((always_inline)) {
-    return _mm256_and_si256(_mm256_srli_epi16(halves, offset), _mm256_set1_epi16(255));
-  };
-  return _mm256_packus_epi16(windows(kPlace.offset), windows(kPlace.offset + Bits));
-}
 
 // The weights of a block as words of 15 bits, weight = step * word.
 struct SummedWeights : WeightWords {
@@ -193,7 +108,8 @@ VELOXQUANT_INLINE void add_half(const LookUp& look_up, const SummedWeights& weig
   __m256i part[Rows];
   for (int r = 0; r < Rows; ++r) part[r] = _mm256_setzero_si256();
   for (int q = 0; q < kBlockTokens / 4; ++q) {
-    const WordPair codes = words_of(look_up(value_windows<Bits, Pair, Half>(block + 64 * q, line, lines)));
+    const WordPair codes =
+        words_of(look_up(value_windows<Avx2, Bits, Pair, Half>(block + 64 * q, line, lines)));
     for (int r = 0; r < Rows; ++r) part[r] = add_word_products(part[r], codes, weights.words[r] + 4 * q);
   }
   for (int r = 0; r < Rows && r < rows; ++r) {
