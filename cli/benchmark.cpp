@@ -33,7 +33,8 @@ struct BenchmarkFlags {
   std::vector<std::string> methods;
   double bits = 0, value_bits = 0;
   int num_runs = 3, recall = 8, threads = 0;
-  std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
+  std::int64_t seq_len = kDefaultWindow, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512,
+               fill_context = 0;
   std::uint64_t seed = 0;
   bool no_baselines = false, quiet = false;
 };
@@ -134,6 +135,8 @@ class BenchmarkCommand {
     const TokenIds ids = tokenizer.encode(text.bytes);
     const std::string hash = text_hash(text.bytes);
     const auto bos = decoder.config().bos;
+    require_length(std::ssize(ids), flags_.skip, bos ? flags_.seq_len - 1 : flags_.seq_len, flags_.seq_len,
+                   "--seq-len");
     request_.windows = cut_windows(ids, bos, flags_.seq_len, flags_.skip, flags_.windows);
     if (std::ssize(request_.windows) < flags_.windows) {
       warn(fmt::format("the text has room for {} of the {} windows asked for", request_.windows.size(),
@@ -239,36 +242,34 @@ class BenchmarkCommand {
 };
 
 void add_measured(CLI::App& sub, BenchmarkFlags& f) {
-  sub.add_option("--model", f.model, "model folder, as Hugging Face has it")->required();
-  sub.add_option("--method", f.methods,
-                 "name[:bits][:option=value], keys/values may differ: A/B; several with commas")
+  sub.add_option("--model", f.model, "model folder, as Hugging Face has it")->type_name("DIR")->required();
+  sub.add_option(
+         "--method", f.methods,
+         "name[:bits][:option=value] or a preset; keys/values may differ: A/B; several with commas; see "
+         "`veloxquant list`")
+      ->type_name("METHOD")
       ->required()
       ->delimiter(',');
   add_width_options(sub, f.bits, f.value_bits);
-  sub.add_option("--scale", f.scale,
-                 "scale per vector: one, matched or unbiased (default: the method's, unbiased)")
+  sub.add_option("--scale", f.scale, "scale per vector (default: the method's, unbiased)")
       ->check(CLI::IsMember({"one", "matched", "unbiased"}));
-  sub.add_option("--sinks", f.sinks, "first tokens kept exact")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  sub.add_option("--recent", f.recent, "newest tokens kept exact")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  sub.add_option("--sinks", f.sinks, "first tokens kept exact")->check(at_least(0))->capture_default_str();
+  sub.add_option("--recent", f.recent, "newest tokens kept exact")->check(at_least(0))->capture_default_str();
   sub.add_flag("--no-baselines", f.no_baselines,
                "leave out fp16, q8_0, rotated q4_0, affine:4 and turboquant_mse:4");
 }
 
 void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
-  sub.add_option("--text", f.text, "text to measure on (default: the project's own documentation)");
+  sub.add_option("--text", f.text, "text to measure on (default: the project's own documentation)")
+      ->type_name("FILE");
   sub.add_option(
-      "--artifacts", f.artifacts,
-      "what precompute wrote: its folder, in which every calibrated method finds its own file, or a file");
+         "--artifacts", f.artifacts,
+         "what precompute wrote: its folder, in which every calibrated method finds its own file, or a file")
+      ->type_name("DIR|FILE");
   sub.add_option("--skip", f.skip, "tokens left out at the start of the text")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
-  sub.add_option("--windows", f.windows, "windows of text")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  sub.add_option("--windows", f.windows, "windows of text")->check(at_least(1))->capture_default_str();
   sub.add_option("--seq-len", f.seq_len, "tokens of a window, BOS counted")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 24))
       ->capture_default_str();
@@ -285,7 +286,7 @@ void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
   sub.add_option("--threads", f.threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  sub.add_option("--arithmetic", f.arithmetic, "of the model's matrix products: auto, fp32 or bf16")
+  sub.add_option("--arithmetic", f.arithmetic, "of the model's matrix products")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
   sub.add_option("--chunk", f.chunk, "tokens of a prefill piece; changes the speed only")
@@ -294,9 +295,11 @@ void add_measuring(CLI::App& sub, BenchmarkFlags& f) {
 }
 
 void add_reporting(CLI::App& sub, BenchmarkFlags& f) {
-  sub.add_option("--output", f.output, "JSON file for the report (docs/benchmark-schema.md)");
-  sub.add_option("--report", f.report, "HTML file for the report: a table and plots, for a browser");
-  sub.add_option("--format", f.format, "of the report on stdout: table, json, csv or md")
+  sub.add_option("--output", f.output, "JSON file for the report (docs/benchmark-schema.md)")
+      ->type_name("FILE");
+  sub.add_option("--report", f.report, "HTML file for the report: a table and plots, for a browser")
+      ->type_name("FILE");
+  sub.add_option("--format", f.format, "of the report on stdout")
       ->check(CLI::IsMember({"table", "json", "csv", "md"}))
       ->capture_default_str();
   sub.add_flag("--quiet", f.quiet, "no progress and no warnings on stderr");

@@ -9,6 +9,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "core/quote.hpp"
+#include "text_layout.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -31,7 +32,19 @@ struct Used {
   bool bits = false, value_bits = false, scale = false;
 };
 
+void require_known(const std::string& method) {
+  std::vector<std::string> known = QuantizerRegistry::names();
+  for (const Preset& preset : presets()) known.emplace_back(preset.name);
+  if (std::ranges::find(known, method) != known.end()) return;
+  const auto near = nearest(method, known);
+  throw ConfigError("methods",
+                    fmt::format("unknown method {}; {}", quote(method),
+                                near ? fmt::format("did you mean {}? `veloxquant list` shows all", *near)
+                                     : fmt::format("known are {}", fmt::join(known, ", "))));
+}
+
 MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& defaults, Used& used) {
+  require_known(text.substr(0, text.find(':')));
   MethodSpec spec = MethodSpec::parse(text);
   const MethodInfo info = QuantizerRegistry::info(spec.method);
   const bool has_widths = info.bits.size() != 1;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -35,6 +36,9 @@ class Commands {
   CLI::App& app_;
   std::vector<std::pair<CLI::App*, std::function<int()>>> entries_;
 };
+
+// Whole numbers from `least` on.
+CLI::Validator at_least(std::int64_t least);
 
 void add_benchmark(Commands& commands);
 void add_precompute(Commands& commands);

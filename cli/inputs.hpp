@@ -1,6 +1,7 @@
 // What the command line names and the command reads.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
@@ -16,11 +17,19 @@ class MissingInput : public std::runtime_error {
 // The path when something is there; throws MissingInput that names the flag.
 const std::string& existing(const std::string& path, const char* flag);
 
+// Tokens of a benchmark window, unless asked for others.
+inline constexpr std::int64_t kDefaultWindow = 4096;
+
 struct Text {
   std::filesystem::path file;
   std::string bytes;
 };
 // Of at most 1 GiB; the project's own documentation for an empty path.
 Text read_text(const std::string& path);
+
+// Throws ConfigError when a text of so many tokens has no window after those skipped: one of `length` tokens, as the
+// flag says, of which `needed` are the text's.
+void require_length(std::int64_t tokens, std::int64_t skip, std::int64_t needed, std::int64_t length,
+                    const char* flag);
 
 }  // namespace veloxquant::cli

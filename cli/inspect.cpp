@@ -89,7 +89,7 @@ void add_inspect(Commands& commands) {
   CLI::App* sub = commands.add("inspect", "What is in a saved cache, an artifact or a weight file",
                                [options] { return inspect(*options); });
   sub->add_option("file", options->file, "a safetensors file")->required();
-  sub->add_option("--format", options->format, "table or json")
+  sub->add_option("--format", options->format, "of the output")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
 }

@@ -14,9 +14,19 @@
 
 #include "command.hpp"
 #include "json_text.hpp"
+#include "text_layout.hpp"
 
 namespace veloxquant::cli {
 namespace {
+
+constexpr std::pair<const char*, const char*> kOptions[] = {
+    {"scale=one|matched|unbiased", "factor of a vector (default unbiased)"},
+    {"transform=none|hadamard|haar", "rotation in front of the code"},
+    {"group=32|64|128", "coordinates that share a scale"},
+    {"seed=N", "of random rotations"},
+    {"centre=true|false", "take out means, of `precompute --method mean`"},
+    {"sensitivity=measured|proxy", "weights of layers and heads, of ratequant's artifacts"},
+};
 
 struct ListOptions {
   std::string format = "table";
@@ -32,6 +42,12 @@ struct Row {
   std::vector<std::string> attention;    // how it reads them
 };
 
+// Without the "[operation] " in front.
+std::string reason_of(const Error& e) {
+  const std::string text = e.what();
+  return text.substr(text.find("] ") + 2);
+}
+
 Row describe(const std::string& name, int head_dim) {
   Row row{name, QuantizerRegistry::info(name), {}, {}, {}};
   for (const int bits : row.info.bits) {
@@ -42,7 +58,7 @@ Row describe(const std::string& name, int head_dim) {
       const auto method = as_vector_quantizer(quantizer, Role::keys, head_dim);
       row.attention.push_back(attention_path({method, method}, 1));
     } catch (const Error& e) {
-      row.codes.push_back(e.what());
+      row.codes.push_back(reason_of(e));
       row.bits_per_element.push_back(0);
       row.attention.emplace_back("none");
     }
@@ -50,17 +66,57 @@ Row describe(const std::string& name, int head_dim) {
   return row;
 }
 
-// "packed kernels", or by width where they differ.
+constexpr std::size_t kIndent = 27, kLine = 100;
+
+void print_line(const char* title, const std::string& text) {
+  fmt::print("{:16}{:11}{}\n", "", title, wrapped(text, kIndent, kLine));
+}
+
+// What is said of each width, widths of which the same is said together; no widths where it is said of all.
+std::string by_width(const std::vector<int>& widths, const std::vector<std::string>& said) {
+  std::vector<std::pair<std::string, std::vector<int>>> groups;
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    auto same = std::ranges::find(groups, said[i], [](const auto& group) { return group.first; });
+    if (same == groups.end()) same = groups.insert(groups.end(), {said[i], {}});
+    same->second.push_back(widths[i]);
+  }
+  if (groups.size() == 1) return groups[0].first;
+  std::vector<std::string> parts;
+  for (const auto& [text, which] : groups)
+    parts.push_back(fmt::format("{}: {}", fmt::join(which, ", "), text));
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
+bool is_made(const Row& row) {
+  return std::ranges::any_of(row.bits_per_element, [](double bits) { return bits > 0; });
+}
+
 std::string attention_of(const Row& row) {
-  const bool none = std::ranges::all_of(row.bits_per_element, [](double bits) { return bits == 0; });
-  if (row.attention.empty() || (none && row.info.reads_artifacts))
-    return "by the artifacts: see `veloxquant plan --artifacts`";
-  if (std::equal(row.attention.begin() + 1, row.attention.end(), row.attention.begin()))
-    return row.attention[0];
+  if (!is_made(row) && row.info.reads_artifacts) return "by the artifacts: see `veloxquant plan --artifacts`";
+  return by_width(row.info.bits, row.attention);
+}
+
+// "2 (2.5), 3 (3.5)": widths, and with scales; why there are none at this head size.
+std::string bits_of(const Row& row, int head_dim) {
+  if (row.info.takes_budget())
+    return "a budget, 0.125 to 6, in place of a width: " + row.name + ":1.5 (default: the artifacts')";
+  if (!is_made(row) && !row.info.reads_artifacts)
+    return fmt::format("{}: none at a head_dim of {}: {}", fmt::join(row.info.bits, ", "), head_dim,
+                       by_width(row.info.bits, row.codes));
   std::vector<std::string> widths;
-  for (std::size_t i = 0; i < row.attention.size(); ++i)
-    widths.push_back(fmt::format("{}: {}", row.info.bits[i], row.attention[i]));
+  for (std::size_t i = 0; i < row.info.bits.size(); ++i) {
+    const double bits = row.bits_per_element[i];
+    widths.push_back(bits > 0 ? fmt::format("{} ({:.4g})", row.info.bits[i], bits)
+                              : std::to_string(row.info.bits[i]));
+  }
   return fmt::format("{}", fmt::join(widths, ", "));
+}
+
+// Without the budget, which is written in place of a width.
+std::string options_of(const Row& row) {
+  std::vector<std::string> options = row.info.options;
+  std::erase(options, kBudgetOption);
+  return options.empty() ? "none" : fmt::format("{}", fmt::join(options, ", "));
 }
 
 int list(const ListOptions& options) {
@@ -94,27 +150,16 @@ int list(const ListOptions& options) {
       options.head_dim);
   for (const Row& row : rows) {
     fmt::print("{:16}{}\n", row.name, row.info.summary);
-    std::vector<std::string> widths;
-    for (std::size_t i = 0; i < row.info.bits.size(); ++i) {
-      const bool made = row.bits_per_element[i] > 0;
-      widths.push_back(made ? fmt::format("{} ({:.4g})", row.info.bits[i], row.bits_per_element[i])
-                       : row.info.reads_artifacts
-                           ? std::to_string(row.info.bits[i])
-                           : fmt::format("{} (not at this head_dim)", row.info.bits[i]));
-    }
-    fmt::print("{:16}bits       {}\n", "", fmt::join(widths, ", "));
-    fmt::print("{:16}attention  {}\n", "", attention_of(row));
-    fmt::print("{:16}options    {}\n", "",
-               row.info.options.empty() ? "none" : fmt::format("{}", fmt::join(row.info.options, ", ")));
-    fmt::print("{:16}needs      {}\n", "", row.info.needs);
+    print_line("bits", bits_of(row, options.head_dim));
+    print_line("attention", attention_of(row));
+    print_line("options", options_of(row));
+    print_line("needs", row.info.needs);
   }
-  fmt::print(
-      "\noptions: scale=one|matched|unbiased (default), transform=none|hadamard|haar, group=32|64|128, "
-      "seed=N, centre=true|false\n");
-  fmt::print("presets, in place of a method:");
+  fmt::print("\noptions\n");
+  for (const auto& [option, text] : kOptions) fmt::print("  {:36}{}\n", option, text);
+  fmt::print("\npresets, in place of a method\n");
   for (const Preset& preset : presets())
-    fmt::print("{} {} = {} ({})", &preset == presets().data() ? "" : ",", preset.name, preset.method,
-               preset.summary);
+    fmt::print("  {:10}{:15}{}\n", preset.name, preset.method, preset.summary);
   fmt::print("\nCPU level: {} (available: {}; pin one with VELOXQUANT_CPU)\n", cpu_level(),
              fmt::join(available_cpu_levels(), ", "));
   return kDone;
@@ -126,10 +171,18 @@ void add_list(Commands& commands) {
   const auto options = std::make_shared<ListOptions>();
   CLI::App* sub = commands.add("list", "Methods with their options, limits and needs",
                                [options] { return list(*options); });
-  sub->add_option("--format", options->format, "table or json")
+  sub->add_option("--format", options->format, "of the output")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
-  sub->add_option("--head-dim", options->head_dim, "head size that the bits per element are for")
+  sub->add_option("--head-dim", options->head_dim,
+                  "head size that the bits per element are for: even, 2 to 4096")
+      ->check(CLI::Validator(
+          [](const std::string& text) -> std::string {
+            int head_dim = 0;
+            const bool good = CLI::detail::lexical_cast(text, head_dim) && head_dim >= 2 && head_dim <= 4096;
+            return good && head_dim % 2 == 0 ? "" : "a head size is even and from 2 to 4096, not " + text;
+          },
+          ""))
       ->capture_default_str();
 }
 

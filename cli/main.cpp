@@ -3,15 +3,20 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <new>
+#include <string>
 #include <system_error>
+#include <vector>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/core/version.hpp>
 
 #include "command.hpp"
 #include "core/quote.hpp"
+#include "help_format.hpp"
 #include "inputs.hpp"
 #include "ranks.hpp"
+#include "text_layout.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -32,12 +37,77 @@ int finished(int code) {
   throw std::system_error(errno, std::generic_category(), "cannot write the output");
 }
 
+// Messages of the library begin with "[operation] ", in words of its own; here the subcommand says as much.
+std::string without_operation(const std::string& message) {
+  const std::size_t end = message.find("] ");
+  return message.starts_with('[') && end != std::string::npos ? message.substr(end + 2) : message;
+}
+
+// What was written and is not known, with the nearest word that is; empty when all words are known.
+std::string unknown_word(const CLI::App& app) {
+  const std::vector<std::string> words = app.remaining(true);
+  if (words.empty()) return "";
+  const auto parsed = app.get_subcommands();
+  const CLI::App& place = parsed.empty() ? app : *parsed.back();
+  const bool is_option = words[0].starts_with('-');
+  std::vector<std::string> known;
+  if (is_option) {
+    for (const CLI::Option* option : place.get_options()) known.push_back(option->get_name());
+  } else if (parsed.empty()) {
+    for (const CLI::App* subcommand : app.get_subcommands({})) {
+      if (!subcommand->get_group().empty()) known.push_back(subcommand->get_name());
+    }
+  }
+  const std::string word = is_option ? words[0].substr(0, words[0].find('=')) : words[0];
+  const auto near = nearest(word, known);
+  return fmt::format("unknown {} {}{}",
+                     is_option        ? "option"
+                     : parsed.empty() ? "subcommand"
+                                      : "word",
+                     quote(word), near ? fmt::format("; did you mean {}?", *near) : "");
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const auto parsed = app.get_subcommands();
+  const std::string who = parsed.empty() ? "veloxquant" : "veloxquant " + parsed.back()->get_name();
+  const std::string unknown = unknown_word(app);
+  fmt::print(stderr, "{}: {}\n`{} --help` says what can be written\n", who,
+             unknown.empty() ? printable(error.what()) : unknown, who);
+  return kUsage;
+}
+
+// Of the failure that is being handled.
+int failed(const std::string& who) {
+  try {
+    throw;
+  } catch (const RankFailed&) {
+    return kDone;  // that rank says why, and its exit code is the job's
+  } catch (const Error& e) {
+    fmt::print(stderr, "{}: {} error: {}\n", who, to_string(e.kind()),
+               without_operation(printable(e.what())));
+    return exit_code(e.kind());
+  } catch (const MissingInput& e) {
+    fmt::print(stderr, "{}: {}\n", who, e.what());
+    return kRefused;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{}: out of memory; try fewer or shorter windows\n", who);
+    return kEnvironment;
+  } catch (const std::system_error& e) {
+    fmt::print(stderr, "{}: {}\n", who, printable(e.what()));
+    return kEnvironment;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}: internal error: {}; please report it\n", who, e.what());
+    return kOurBug;
+  }
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Compresses the key/value cache of large language models and measures what it costs."};
   app.name("veloxquant");
-  app.set_version_flag("--version", version());
+  app.set_version_flag("--version", version(), "print the version and end");
+  app.set_help_flag("-h,--help", "print this help and end");
   app.require_subcommand(1);
-  app.get_formatter()->column_width(36);
+  app.formatter(std::make_shared<HelpFormat>());
   Commands commands(app);
   add_precompute(commands);
   add_benchmark(commands);
@@ -51,10 +121,15 @@ int run(int argc, char** argv) {
     // Rank 0 says it. No other may end with a failure of its own: mpirun would end the job at once, perhaps
     // before rank 0 has spoken.
     if (launched_rank() > 0) return kDone;
-    return app.exit(e) == 0 ? kDone : kUsage;
+    return e.get_exit_code() == 0 ? app.exit(e) : usage_error(app, e);
   }
   for (const auto& [subcommand, body] : commands.entries()) {
-    if (subcommand->parsed()) return finished(body());
+    if (!subcommand->parsed()) continue;
+    try {
+      return finished(body());
+    } catch (...) {
+      return failed("veloxquant " + subcommand->get_name());
+    }
   }
   return kUsage;
 }
@@ -63,25 +138,9 @@ int run(int argc, char** argv) {
 }  // namespace veloxquant::cli
 
 int main(int argc, char** argv) {
-  using namespace veloxquant;
   try {
-    return cli::run(argc, argv);
-  } catch (const RankFailed&) {
-    return cli::kDone;  // that rank says why, and its exit code is the job's
-  } catch (const Error& e) {
-    fmt::print(stderr, "veloxquant: {} error: {}\n", to_string(e.kind()), printable(e.what()));
-    return cli::exit_code(e.kind());
-  } catch (const cli::MissingInput& e) {
-    fmt::print(stderr, "veloxquant: {}\n", e.what());
-    return cli::kRefused;
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "veloxquant: out of memory; try fewer or shorter windows\n");
-    return cli::kEnvironment;
-  } catch (const std::system_error& e) {
-    fmt::print(stderr, "veloxquant: {}\n", printable(e.what()));
-    return cli::kEnvironment;
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "veloxquant: internal error: {}; please report it\n", e.what());
-    return cli::kOurBug;
+    return veloxquant::cli::run(argc, argv);
+  } catch (...) {
+    return veloxquant::cli::failed("veloxquant");
   }
 }

@@ -255,26 +255,27 @@ void add_plan(Commands& commands) {
   CLI::App* sub =
       commands.add("plan", "Bytes per token and the longest context that fits, before anything runs",
                    [o] { return plan(*o); });
-  sub->add_option("--model", o->model, "model folder (config.json; weights are not read)")->required();
-  sub->add_option("--method", o->method,
-                  "name[:bits][:option=value], keys/values may differ: A/B; see `veloxquant list`")
+  sub->add_option("--model", o->model, "model folder (config.json; weights are not read)")
+      ->type_name("DIR")
+      ->required();
+  sub->add_option(
+         "--method", o->method,
+         "name[:bits][:option=value] or a preset; keys/values may differ: A/B; see `veloxquant list`")
+      ->type_name("METHOD")
       ->capture_default_str();
   add_width_options(*sub, o->bits, o->value_bits);
   sub->add_option("--artifacts", o->artifacts,
-                  "what precompute wrote, for calibrated methods: its folder or a file of it");
+                  "what precompute wrote, for calibrated methods: its folder or a file of it")
+      ->type_name("DIR|FILE");
   sub->add_option("--context", o->context, "tokens (default: what the model was trained for)")
       ->check(CLI::Range(std::int64_t{1}, kLongestContext));
-  sub->add_option("--memory", o->memory, "memory to fill, for example 8G");
-  sub->add_option("--batch", o->batch, "rows of the batch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  sub->add_option("--sinks", o->sinks, "first tokens kept exact")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  sub->add_option("--memory", o->memory, "memory to fill, for example 8G")->type_name("SIZE");
+  sub->add_option("--batch", o->batch, "rows of the batch")->check(at_least(1))->capture_default_str();
+  sub->add_option("--sinks", o->sinks, "first tokens kept exact")->check(at_least(0))->capture_default_str();
   sub->add_option("--recent", o->recent, "newest tokens kept exact")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
-  sub->add_option("--format", o->format, "table or json")
+  sub->add_option("--format", o->format, "of the output")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
 }

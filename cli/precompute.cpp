@@ -1,5 +1,6 @@
 // `veloxquant precompute`: calibrates a method on a model and a text of the user's own.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -35,13 +36,21 @@ const CalibratedMethod& calibrated_method(const std::string& name) {
   return *std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
 }
 
+std::vector<std::string> owners(const std::string& flag) {
+  std::vector<std::string> names;
+  for (const CalibratedMethod& method : calibrated_methods()) {
+    if (std::ranges::count(method.flags, flag) > 0) names.push_back(method.name);
+  }
+  return names;
+}
+
 // A flag of another method would be ignored, so it is refused.
 void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) {
   for (const CalibratedMethod& method : calibrated_methods()) {
     for (const std::string& flag : method.flags) {
       if (command.count(flag) > 0 && !std::ranges::count(chosen.flags, flag)) {
-        throw ConfigError("precompute", fmt::format("{} is no flag of --method {}; it is one of {}", flag,
-                                                    chosen.name, method.name));
+        throw ConfigError("precompute", fmt::format("{} is no flag of --method {}; it belongs to {}", flag,
+                                                    chosen.name, fmt::join(owners(flag), ", ")));
       }
     }
   }
@@ -156,8 +165,11 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
   CalibrationRequest request = request_of(f, method, progress, ranks);
-  request.windows =
-      cut_windows(tokenizer.encode(text.bytes), decoder.config().bos, f.sequence_length, 0, f.num_samples);
+  const TokenIds ids = tokenizer.encode(text.bytes);
+  const auto bos = decoder.config().bos;
+  require_length(std::ssize(ids), 0, bos ? f.sequence_length - 1 : f.sequence_length, f.sequence_length,
+                 "--sequence-length");
+  request.windows = cut_windows(ids, bos, f.sequence_length, 0, f.num_samples);
   if (std::ssize(request.windows) < f.num_samples) {
     progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
                               f.num_samples));
@@ -177,14 +189,14 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   ArtifactStore store = method.run(decoder, request, f);
   if (ranks.rank() != 0) return;
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
-  const std::int64_t text_end =
-      std::ssize(request.windows) * f.sequence_length - (decoder.config().bos ? 1 : 0);
+  const std::int64_t text_end = std::ssize(request.windows) * f.sequence_length - (bos ? 1 : 0);
   store.set_fact("text", text.file.filename().string());
   store.set_fact("text_xxh3", text_hash(text.bytes));
   store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
   save(store, to, f, request.windows.size(), f.sequence_length, progress);
-  fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
+  if (std::ssize(ids) - text_end >= kDefaultWindow)
+    fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
   print_weights(store);
   print_forecast(store);
 }
@@ -222,15 +234,20 @@ void add_precompute(Commands& commands) {
   sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")
       ->required()
       ->check(CLI::IsMember(names));
-  CLI::Option* model = sub->add_option("--model", f->model, "model folder, as Hugging Face has it");
+  CLI::Option* model =
+      sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->type_name("DIR");
   sub->add_option("--activations", f->activations,
                   "instead of a model: its activations, as tools/export_activations.py writes them")
+      ->type_name("DIR|FILE")
       ->excludes(model);
-  sub->add_option("--output", f->output, "folder for the artifacts; made when it is not there")->required();
+  sub->add_option("--output", f->output, "folder for the artifacts; made when it is not there")
+      ->type_name("DIR")
+      ->required();
   sub->add_option("--text", f->text,
-                  "calibration text, as like your use as can be (default: the project's documentation)");
+                  "calibration text, as like your use as can be (default: the project's documentation)")
+      ->type_name("FILE");
   sub->add_option("--num-samples", f->num_samples, "windows of text")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   sub->add_option("--sequence-length", f->sequence_length, "tokens of a window, BOS counted")
       ->check(CLI::Range(std::int64_t{64}, std::int64_t{1} << 20))
@@ -239,6 +256,7 @@ void add_precompute(Commands& commands) {
       ->check(CLI::Range(0.125, 6.0))
       ->capture_default_str();
   sub->add_option("--frame", f->frame, "tokens of a RoPE frame; 1: before RoPE; none: after RoPE")
+      ->type_name("N|none")
       ->capture_default_str();
   sub->add_option("--metric", f->metric, "what errors of keys count for")
       ->check(CLI::IsMember({"output", "query", "identity"}))
@@ -254,6 +272,7 @@ void add_precompute(Commands& commands) {
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str();
   sub->add_option("--base", f->base, "method whose widths are chosen, with its options, as affine:group=32")
+      ->type_name("METHOD")
       ->capture_default_str();
   sub->add_option("--widths", f->widths, "widths to choose from, ascending, with commas")
       ->delimiter(',')
@@ -262,17 +281,21 @@ void add_precompute(Commands& commands) {
       ->check(CLI::IsMember({"balanced", "keys", "none"}))
       ->capture_default_str();
   sub->add_option("--sinks", f->sinks, "first tokens of a window left out, which caches keep exact")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   sub->add_option("--seed", f->seed, "of everything sampled")->capture_default_str();
   sub->add_option("--threads", f->threads, "threads; 0: all processors")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  sub->add_option("--arithmetic", f->arithmetic, "of the model's matrix products: auto, fp32 or bf16")
+  sub->add_option("--arithmetic", f->arithmetic, "of the model's matrix products")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
   sub->add_flag("--dry-run", f->dry_run, "say what would be done and what it needs, and do nothing");
   sub->add_flag("--quiet", f->quiet, "no progress on stderr");
+  for (CLI::Option* option : sub->get_options()) {
+    if (const auto methods = owners(option->get_name()); !methods.empty())
+      option->group(fmt::format("Options of {}", fmt::join(methods, " and ")));
+  }
 }
 
 }  // namespace veloxquant::cli

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "report.hpp"
+#include "text_layout.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -134,26 +135,6 @@ std::string stacked(const std::vector<Row>& rows, std::size_t line_width) {
     begin = end;
   }
   return text;
-}
-
-// Words of `text` in lines of at most `line_width`; the second line and later ones are indented.
-std::string wrapped(const std::string& text, std::size_t indent, std::size_t line_width) {
-  std::string result;
-  std::size_t used = indent;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(' ', begin), text.size());
-    if (used > indent && used + 1 + (end - begin) > line_width) {
-      result += "\n" + std::string(indent, ' ');
-      used = indent;
-    } else if (used > indent) {
-      result += ' ';
-      ++used;
-    }
-    result += text.substr(begin, end - begin);
-    used += end - begin;
-    begin = end + 1;
-  }
-  return result;
 }
 
 std::string replaced(const std::string& text, char what, const char* by) {

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/version.hpp>
@@ -77,6 +78,46 @@ TEST(Command, UsageErrorsAreOne) {
     EXPECT_EQ(run.out, "") << arguments;
     EXPECT_NE(run.err, "") << arguments;
   }
+}
+
+TEST(Command, UnknownWordsAreNamedWithTheNearestKnownOne) {
+  const auto message = [](const std::string& arguments) { return veloxquant(arguments).err; };
+  EXPECT_THAT(message("bench"), HasSubstr("unknown subcommand 'bench'; did you mean benchmark?"));
+  EXPECT_THAT(message("benchmark --methods fp16"),
+              HasSubstr("unknown option '--methods'; did you mean --method?"));
+  EXPECT_THAT(message("list --colour=red"), HasSubstr("unknown option '--colour'\n"));
+  EXPECT_THAT(message("list \x1b[31m"), testing::Not(HasSubstr("\x1b")));
+  const std::string plan = std::string("plan --model ") + kDemo + " --method ";
+  EXPECT_THAT(message(plan + "treliss:2"),
+              HasSubstr("veloxquant plan: config error: unknown method 'treliss'; did you mean trellis?"));
+  EXPECT_THAT(message(plan + "fp16/balance"), HasSubstr("did you mean balanced?"));
+  EXPECT_THAT(message(plan + "xyz"), HasSubstr("known are affine, "));
+  EXPECT_THAT(message("plan --batch 0 --model ."), HasSubstr("--batch: 0 is below 1"));
+}
+
+TEST(Command, HelpFitsAScreenAndSaysWhatToWrite) {
+  for (const char* subcommand : {"", "precompute", "benchmark", "plan", "list", "inspect", "doctor"}) {
+    const Outcome help = veloxquant(std::string(subcommand) + " --help");
+    EXPECT_EQ(help.exit_code, 0);
+    std::istringstream stream(help.out);
+    for (std::string line; std::getline(stream, line);) EXPECT_LE(line.size(), 100u) << line;
+    for (const char* word : {"TEXT", "INT", "FLOAT", "REQUIRED", "Excludes"})
+      EXPECT_THAT(help.out, testing::Not(HasSubstr(word))) << subcommand;
+  }
+  const std::string precompute = veloxquant("precompute --help").out;
+  EXPECT_THAT(precompute, HasSubstr("\nOptions of spectral and ratequant:\n  --target-bits N "));
+  EXPECT_THAT(precompute, HasSubstr("--num-samples N                 windows of text (default 6)"));
+  EXPECT_THAT(precompute, HasSubstr("--code trellis|scalar"));
+  EXPECT_THAT(precompute, HasSubstr("--output DIR "));
+}
+
+TEST(Command, ListSaysBudgetsPresetsAndReasons) {
+  const std::string list = veloxquant("list").out;
+  EXPECT_THAT(list, HasSubstr("a budget, 0.125 to 6, in place of a width: spectral:1.5"));
+  EXPECT_THAT(list, HasSubstr("\n  balanced  spectral:2.25 "));
+  EXPECT_THAT(veloxquant("list --head-dim 96").out, HasSubstr("none at a head_dim of 96: "));
+  for (const char* size : {"7", "0", "4098", "x"})
+    EXPECT_EQ(veloxquant(std::string("list --head-dim ") + size).exit_code, 1) << size;
 }
 
 TEST(Command, ListNamesEveryMethod) {

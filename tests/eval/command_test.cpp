@@ -133,7 +133,7 @@ TEST_F(Command, SaysWhenTheTextIsShort) {
   EXPECT_THAT(fewer.err, HasSubstr("of the 1000 windows asked for"));
   const Outcome none = run("--method fp16 --seq-len 100000 " + text);
   EXPECT_EQ(none.code, 2);
-  EXPECT_THAT(none.err, HasSubstr("[windows] the text has"));
+  EXPECT_THAT(none.err, HasSubstr("--seq-len 100000 needs 99999"));
 }
 
 TEST_F(Command, RefusalsHaveTheirExitCodes) {
@@ -284,6 +284,7 @@ TEST_F(Command, SpreadsABudgetOverABaseMethod) {
     return WEXITSTATUS(std::system(command.c_str()));
   };
   ASSERT_EQ(precompute("--method ratequant --base trellis --widths 1,2,4"), 0);
+  EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("benchmark --skip 127"));
   EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("weights, in percent of their sum"));
   EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("forecast of KL"));
   const std::string artifacts = "--artifacts '" + folder_.string() + "' --format json ";
@@ -332,7 +333,8 @@ TEST_F(Command, CalibratesCodebooks) {
   EXPECT_EQ(precompute("--sequence-length 512"), 2);
   EXPECT_THAT(content(folder_ / "err"), HasSubstr("give more text"));
   EXPECT_EQ(precompute("--frame 16"), 2);
-  EXPECT_THAT(content(folder_ / "err"), HasSubstr("--frame is no flag of --method vecinfer"));
+  EXPECT_THAT(content(folder_ / "err"),
+              HasSubstr("--frame is no flag of --method vecinfer; it belongs to spectral"));
   ASSERT_EQ(precompute("--sequence-length 1200"), 0) << content(folder_ / "err");
   EXPECT_THAT(content(folder_ / "calibrated"), HasSubstr("--skip 1199"));
   const Outcome outcome = run("--method vecinfer:2,vecinfer:3/fp16 --skip 1199 --format json" + tiny_ +
