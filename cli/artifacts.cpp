@@ -33,16 +33,12 @@ std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& file) {
   return std::make_shared<const ArtifactStore>(ArtifactStore::load(existing(file, "--artifacts")));
 }
 
-std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& file, const std::string& fingerprint) {
-  auto store = read_artifacts(file);
-  if (store == nullptr) return store;
-  const auto model = store->facts().find("model");
-  if (model == store->facts().end() || model->second != fingerprint) {
-    throw ArtifactError(
-        "artifacts", fmt::format("{} is of the model {}, this one is {}; run precompute on this model", file,
-                                 model == store->facts().end() ? "?" : model->second, fingerprint));
-  }
-  return store;
+void require_model(const ArtifactStore& artifacts, const std::string& file, const std::string& fingerprint) {
+  const auto model = artifacts.facts().find("model");
+  if (model != artifacts.facts().end() && model->second == fingerprint) return;
+  throw ArtifactError("artifacts",
+                      fmt::format("{} is of the model {}, this one is {}; run precompute on this model", file,
+                                  model == artifacts.facts().end() ? "?" : model->second, fingerprint));
 }
 
 }  // namespace veloxquant::cli

@@ -19,8 +19,7 @@ std::string artifacts_for(const std::string& path, const BenchmarkMethod& method
 
 // Null for an empty path. Throws what reading throws.
 std::shared_ptr<const ArtifactStore> read_artifacts(const std::string& file);
-// The same; throws ArtifactError when the artifacts are of another model than the
-// one with this fingerprint.
-std::shared_ptr<const ArtifactStore> load_artifacts(const std::string& file, const std::string& fingerprint);
+// Throws ArtifactError when the artifacts of this file are of another model than the one with this fingerprint.
+void require_model(const ArtifactStore& artifacts, const std::string& file, const std::string& fingerprint);
 
 }  // namespace veloxquant::cli

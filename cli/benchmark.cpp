@@ -31,7 +31,8 @@ namespace {
 struct BenchmarkFlags {
   std::string model, text, artifacts, output, report, arithmetic = "auto", format = "table", scale;
   std::vector<std::string> methods;
-  int bits = 0, value_bits = 0, num_runs = 3, recall = 8, threads = 0;
+  double bits = 0, value_bits = 0;
+  int num_runs = 3, recall = 8, threads = 0;
   std::int64_t seq_len = 4096, skip = 0, windows = 4, sinks = 0, recent = 0, chunk = 512, fill_context = 0;
   std::uint64_t seed = 0;
   bool no_baselines = false, quiet = false;
@@ -82,12 +83,16 @@ class BenchmarkCommand {
     for (const std::string& file : {flags_.output, flags_.report}) {
       if (!file.empty()) require_writable(file);
     }
+    require_methods(ModelConfig::load(existing(flags_.model, "--model")));
 
-    Decoder decoder = Decoder::load(existing(flags_.model, "--model"),
-                                    {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
+    Decoder decoder =
+        Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
     if (const auto warning = decoder.warning(std::max(flags_.seq_len, flags_.fill_context))) warn(*warning);
-    for (BenchmarkMethod& method : request_.asked) method.artifacts = artifacts_of(method, decoder);
+    for (BenchmarkMethod& method : request_.asked) {
+      if (method.artifacts != nullptr)
+        require_model(*method.artifacts, artifacts_for(flags_.artifacts, method), decoder.fingerprint());
+    }
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
@@ -104,13 +109,18 @@ class BenchmarkCommand {
   }
 
  private:
-  // Null for methods that are not calibrated. Every file is read once.
-  std::shared_ptr<const ArtifactStore> artifacts_of(const BenchmarkMethod& method, const Decoder& decoder) {
-    const std::string file = artifacts_for(flags_.artifacts, method);
-    if (file.empty()) return nullptr;
-    std::shared_ptr<const ArtifactStore>& store = artifacts_[file];
-    if (store == nullptr) store = load_artifacts(file, decoder.fingerprint());
-    return store;
+  // Makes every method that was asked for, for this model, and drops it: what is wrong with one is said before the
+  // weights are read. Artifacts stay with their methods; every file is read once.
+  void require_methods(const ModelConfig& model) {
+    for (BenchmarkMethod& method : request_.asked) {
+      const std::string file = artifacts_for(flags_.artifacts, method);
+      if (!file.empty()) {
+        std::shared_ptr<const ArtifactStore>& store = artifacts_[file];
+        if (store == nullptr) store = read_artifacts(file);
+        method.artifacts = store;
+      }
+      make_layer_methods(cache_config(model, method, flags_.sinks, flags_.recent), method.artifacts);
+    }
   }
 
   void warn(const std::string& message) {
@@ -234,11 +244,7 @@ void add_measured(CLI::App& sub, BenchmarkFlags& f) {
                  "name[:bits][:option=value], keys/values may differ: A/B; several with commas")
       ->required()
       ->delimiter(',');
-  sub.add_option("--bits", f.bits,
-                 "width of the methods written without one (default: the method's own, else 4)")
-      ->check(CLI::Range(1, 32));
-  sub.add_option("--value-bits", f.value_bits, "width of the values (default: as keys)")
-      ->check(CLI::Range(1, 32));
+  add_width_options(sub, f.bits, f.value_bits);
   sub.add_option("--scale", f.scale,
                  "scale per vector: one, matched or unbiased (default: the method's, unbiased)")
       ->check(CLI::IsMember({"one", "matched", "unbiased"}));

@@ -1,8 +1,11 @@
 #include "benchmark_methods.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <veloxquant/core/error.hpp>
 
 #include "core/quote.hpp"
@@ -33,18 +36,23 @@ MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& d
   const MethodInfo info = QuantizerRegistry::info(spec.method);
   const bool has_widths = info.bits.size() != 1;
   const bool is_written = writes_width(text) || writes_option(text, kBudgetOption);
-  const auto set_width = [&](int bits) {
-    if (info.takes_budget())
-      spec.options.extra[kBudgetOption] = std::to_string(bits);
-    else
-      spec.options.bits = bits;
+  const auto set_width = [&](const char* flag, double bits) {
+    if (info.takes_budget()) {
+      spec.options.extra[kBudgetOption] = fmt::format("{}", bits);
+      return;
+    }
+    if (bits != std::floor(bits)) {
+      throw ConfigError("methods", fmt::format("{} {}: {} has whole widths, {}", flag, bits, spec.method,
+                                               fmt::join(info.bits, ", ")));
+    }
+    spec.options.bits = static_cast<int>(bits);
   };
   if (defaults.bits && has_widths && !is_written) {
-    set_width(*defaults.bits);
+    set_width("--bits", *defaults.bits);
     used.bits = true;
   }
   if (defaults.value_bits && has_widths && role == Role::values) {
-    set_width(*defaults.value_bits);
+    set_width("--value-bits", *defaults.value_bits);
     used.value_bits = true;
   }
   if (defaults.scale && info.takes("scale") && !writes_option(text, "scale")) {
@@ -81,6 +89,16 @@ void require_used(bool given, bool used, const char* flag, const char* kind) {
 }
 
 }  // namespace
+
+void add_width_options(CLI::App& command, double& bits, double& value_bits) {
+  command
+      .add_option(
+          "--bits", bits,
+          "width of the methods written without one, or their budget (default: the method's own, else 4)")
+      ->check(CLI::Range(0.125, 32.0));
+  command.add_option("--value-bits", value_bits, "the same for values (default: as keys)")
+      ->check(CLI::Range(0.125, 32.0));
+}
 
 std::vector<BenchmarkMethod> asked_methods(const std::vector<std::string>& texts,
                                            const MethodDefaults& defaults) {

@@ -7,16 +7,23 @@
 #include <vector>
 #include <veloxquant/eval/result.hpp>
 
+namespace CLI {
+class App;
+}
+
 namespace veloxquant::cli {
 
 // What the command line says about all methods at once. It applies to what a method's own text leaves open.
 struct MethodDefaults {
-  std::optional<int> bits{};  // width or budget of methods that have several and are written without one
-  std::optional<int>
-      value_bits{};  // of the values' codes, where what is written is for keys and values alike
+  // Width or budget of methods that have several and are written without one; and that of the values' codes, where
+  // what is written is for keys and values alike. Widths are whole numbers.
+  std::optional<double> bits{}, value_bits{};
   std::optional<ScaleMode> scale{};
   std::optional<std::uint64_t> seed{};
 };
+
+// The options --bits and --value-bits, 0 where they are not given.
+void add_width_options(CLI::App& command, double& bits, double& value_bits);
 
 // Each text is name[:bits][:option=value], or two of those as keys/values. Methods that are written twice are
 // measured once. Throws ConfigError for unknown names, for a default that none of the methods takes, and

@@ -30,7 +30,8 @@ constexpr std::int64_t kLongestContext = std::int64_t{1} << 40;
 
 struct PlanOptions {
   std::string model, method = "turboquant_mse", artifacts, memory, format = "table";
-  int bits = 0, value_bits = 0, batch = 1;
+  double bits = 0, value_bits = 0;
+  int batch = 1;
   std::int64_t context = 0, sinks = 0, recent = 0;
 };
 
@@ -258,11 +259,7 @@ void add_plan(Commands& commands) {
   sub->add_option("--method", o->method,
                   "name[:bits][:option=value], keys/values may differ: A/B; see `veloxquant list`")
       ->capture_default_str();
-  sub->add_option("--bits", o->bits,
-                  "width of a method written without one (default: the method's own, else 4)")
-      ->check(CLI::Range(1, 32));
-  sub->add_option("--value-bits", o->value_bits, "width of the values (default: as keys)")
-      ->check(CLI::Range(1, 32));
+  add_width_options(*sub, o->bits, o->value_bits);
   sub->add_option("--artifacts", o->artifacts,
                   "what precompute wrote, for calibrated methods: its folder or a file of it");
   sub->add_option("--context", o->context, "tokens (default: what the model was trained for)")

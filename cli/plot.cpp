@@ -6,96 +6,65 @@
 #include <cmath>
 #include <limits>
 
+#include "plot_axis.hpp"
+#include "plot_labels.hpp"
+
 namespace veloxquant::cli {
+
+const char* const kPlotStyle = R"(
+svg { width: 100%; height: auto; overflow: visible; }
+.title { font-size: 15px; font-weight: 600; fill: var(--ink); } .name, .tick, .legend { font-size: 13px; fill: var(--soft); }
+.label { font-size: 12px; fill: var(--ink); }
+.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--soft); fill: none; }
+.line { fill: none; stroke: currentColor; stroke-width: 1.5; opacity: .7; } .dashed { stroke-dasharray: 5 4; }
+.whisker { stroke: currentColor; stroke-width: 1.5; } .rule { stroke: var(--soft); stroke-dasharray: 2 4; }
+.leader { fill: none; stroke: var(--soft); stroke-width: .6; }
+.mark, .bar { fill: currentColor; stroke: currentColor; } .hollow { fill: var(--ground); stroke-width: 1.5; }
+.c0 { --c: #0072b2; } .c1 { --c: #d55e00; } .c2 { --c: #009e73; } .c3 { --c: #cc79a7; } .c4 { --c: #e69f00; } .c5 { --c: #56b4e9; }
+.w0, .w1, .w2, .w3 { color: var(--c); } .grey { color: var(--grey); }
+@supports (color: color-mix(in srgb, red, blue)) {
+  .w1 { color: color-mix(in srgb, var(--c) 80%, var(--ground)); } .w2 { color: color-mix(in srgb, var(--c) 64%, var(--ground)); }
+  .w3 { color: color-mix(in srgb, var(--c) 50%, var(--ground)); }
+}
+)";
+
 namespace {
 
-constexpr double kWidth = 760, kHeight = 440, kLeft = 78, kRight = 24, kTop = 56, kBottom = 58;
-constexpr double kCharacter = 6.4, kLine = 13;  // of labels
+constexpr double kWidth = 640, kHeight = 430, kLeft = 74, kBottom = 56;
+constexpr double kCharacter = 6.7, kLine = 14;  // of labels
+constexpr std::size_t kLongestName = 26;        // characters; the rest is in the tooltip
 
-// Where something is drawn, for labels to keep clear of.
-struct Box {
-  double left, top, right, bottom;
-  bool meets(const Box& o) const {
-    return left < o.right && o.left < right && top < o.bottom && o.top < bottom;
-  }
-};
-
-// From values to places along one side of the plot.
-class Axis {
- public:
-  Axis(bool logarithmic, double low, double high, double from, double to)
-      : logarithmic_(logarithmic), low_(low), high_(high), from_(from), to_(to) {
-    if (logarithmic_) {
-      low_ = std::log10(low_), high_ = std::log10(high_);
-      const double margin = std::max(0.05, 0.06 * (high_ - low_));
-      low_ -= margin, high_ += margin;
-    } else {
-      const double margin = high_ > low_ ? 0.06 * (high_ - low_) : std::max(0.5, 0.1 * std::fabs(high_));
-      low_ = low_ >= 0 ? std::max(0.0, low_ - margin) : low_ - margin;
-      high_ += margin;
-    }
-  }
-  double place(double value) const {
-    const double v = logarithmic_ ? std::log10(value) : value;
-    return from_ + (v - low_) / (high_ - low_) * (to_ - from_);
-  }
-  // Round numbers within the axis.
-  std::vector<double> ticks() const {
-    std::vector<double> result;
-    if (logarithmic_) {
-      const double decades = high_ - low_;
-      const std::vector<double> digits = decades < 1.4   ? std::vector<double>{1, 2, 3, 4, 6, 8}
-                                         : decades < 2.5 ? std::vector<double>{1, 2, 5}
-                                                         : std::vector<double>{1};
-      for (int decade = static_cast<int>(std::floor(low_)); decade <= static_cast<int>(std::ceil(high_));
-           ++decade) {
-        for (const double digit : digits) {
-          const double value = digit * std::pow(10.0, decade), at = std::log10(value);
-          if (at >= low_ && at <= high_) result.push_back(value);
-        }
-      }
-      return result;
-    }
-    const double raw = (high_ - low_) / 6, power = std::pow(10.0, std::floor(std::log10(raw)));
-    double step = 10 * power;
-    for (const double digit : {1.0, 2.0, 5.0}) {
-      if (digit * power >= raw) {
-        step = digit * power;
-        break;
-      }
-    }
-    for (double value = std::ceil(low_ / step) * step; value <= high_; value += step)
-      result.push_back(std::fabs(value) < step / 2 ? 0 : value);
-    return result;
-  }
-
- private:
-  bool logarithmic_;
-  double low_, high_, from_, to_;
-};
-
-std::string number(double value) {
-  if (value >= 1e4) return fmt::format("{:g}K", value / 1e3);
-  return value != 0 && value < 1e-3 ? fmt::format("{:.0e}", value) : fmt::format("{:g}", value);
+// Characters, not bytes, for the room that a text takes.
+double width_of(const std::string& text) {
+  return kCharacter * static_cast<double>(std::ranges::count_if(
+                          text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-std::string text_at(double x, double y, const char* anchor, const std::string& kind,
-                    const std::string& text) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" class=\"{}\">{}</text>\n", x, y,
-                     anchor, kind, escaped_html(text));
+std::string shortened(const std::string& text) {
+  return text.size() <= kLongestName ? text : text.substr(0, kLongestName - 1) + "…";
 }
 
 std::string tooltip(const std::string& text) { return "<title>" + escaped_html(text) + "</title>"; }
 
-std::string colour_of(const PlotSeries& series, std::size_t index) {
-  return series.muted ? "muted" : fmt::format("s{}", index % 6);
+std::string text_at(double x, double y, const char* anchor, const std::string& kind, const std::string& text,
+                    const std::string& detail = "") {
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" class=\"{}\">{}{}</text>\n", x, y,
+                     anchor, kind, escaped_html(text), detail.empty() ? "" : tooltip(detail));
 }
 
-std::string mark(std::size_t shape, double x, double y, const std::string& colour, bool hollow,
-                 const std::string& detail) {
+std::string classes_of(const Paint& paint) {
+  return paint.colour < 0 ? "grey" : fmt::format("c{} w{}", paint.colour % 6, std::clamp(paint.shade, 0, 3));
+}
+
+std::string line_between(const char* kind, const Segment& s) {
+  return fmt::format("<path class=\"{}\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>\n", kind, s.x0, s.y0, s.x1,
+                     s.y1);
+}
+
+std::string mark(const Paint& paint, double x, double y, bool hollow, const std::string& detail) {
   constexpr double r = 5;
-  const std::string kind = fmt::format("class=\"mark {}{}\"", colour, hollow ? " hollow" : "");
-  switch (shape % 4) {
+  const std::string kind = fmt::format("class=\"mark {}{}\"", classes_of(paint), hollow ? " hollow" : "");
+  switch (std::max(0, paint.colour) % 4) {
     case 0:
       return fmt::format("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\">{}</circle>\n", kind, x, y, r,
                          tooltip(detail));
@@ -114,7 +83,9 @@ std::string mark(std::size_t shape, double x, double y, const std::string& colou
 class PlotWriter {
  public:
   explicit PlotWriter(const Plot& plot) : plot_(plot) {
+    double longest = 0;
     for (const PlotSeries& series : plot.series) {
+      longest = std::max(longest, width_of(shortened(series.name)));
       for (const PlotPoint& p : series.points) {
         if (!drawable(p)) continue;
         low_x_ = std::min(low_x_, p.x), high_x_ = std::max(high_x_, p.x);
@@ -123,20 +94,32 @@ class PlotWriter {
         high_y_ = std::max(high_y_, p.y + p.error);
       }
     }
+    if (plot.rule && low_x_ <= high_x_)
+      low_y_ = std::min(low_y_, plot.rule->y), high_y_ = std::max(high_y_, plot.rule->y);
+    if (plot.name_ends) {
+      right_ = kWidth - longest - 32;
+      height_ = std::max(kHeight, top_ + kBottom + kLine * static_cast<double>(plot.series.size()));
+    }
   }
 
   std::string write() {
     if (low_x_ > high_x_) return "";
-    const Axis x(plot_.log_x, low_x_, high_x_, kLeft, kWidth - kRight),
-        y(plot_.log_y, low_y_, high_y_, kHeight - kBottom, kTop);
-    text_ = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", kWidth, kHeight,
+    std::string legend_text;
+    if (!plot_.name_ends) legend_text = legend();
+    const Axis x(plot_.log_x, low_x_, high_x_, kLeft, right_),
+        y(plot_.log_y, low_y_, high_y_, height_ - kBottom, top_);
+    text_ = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", kWidth, height_,
                         escaped_html(plot_.title));
-    text_ += text_at(kLeft, 20, "start", "title", plot_.title);
-    legend();
+    text_ += text_at(8, 18, "start", "title", plot_.title) + legend_text;
     axes(x, y);
-    for (std::size_t i = 0; i < plot_.series.size(); ++i) lines(plot_.series[i], i, x, y);
-    for (std::size_t i = 0; i < plot_.series.size(); ++i) marks(plot_.series[i], i, x, y);
-    for (const PlotSeries& series : plot_.series) labels(series, x, y);
+    LabelRoom room({kLeft, top_ - 8, kWidth - 2, height_ - kBottom});
+    if (plot_.rule) rule(y, room);
+    for (const PlotSeries& series : plot_.series) lines(series, x, y, room);
+    for (const PlotSeries& series : plot_.series) marks(series, x, y, room);
+    if (plot_.name_ends)
+      names_at_ends(x, y);
+    else
+      for (const PlotSeries& series : plot_.series) labels(series, x, y, room);
     return text_ + "</svg>\n";
   }
 
@@ -145,88 +128,137 @@ class PlotWriter {
     return std::isfinite(p.x) && std::isfinite(p.y) && (!plot_.log_x || p.x > 0) && (!plot_.log_y || p.y > 0);
   }
 
-  void legend() {
-    double at = kLeft;
-    for (std::size_t i = 0; i < plot_.series.size(); ++i) {
-      const PlotSeries& series = plot_.series[i];
-      const double width = 18 + kCharacter * static_cast<double>(series.name.size()) + 14;
-      if (at + width > kWidth) break;  // the table names all
-      text_ += mark(i, at + 5, 36, colour_of(series, i), series.dashed, series.name);
-      text_ += text_at(at + 16, 40, "start", "legend", series.name);
+  // In as many lines as it takes; the plot begins below.
+  std::string legend() {
+    std::string text;
+    double at = 12, y = 40;
+    const auto entry = [&](const std::string& name, auto sample) {
+      const std::string shown = shortened(name);
+      const double width = 34 + 1.08 * width_of(shown);
+      if (at > 12 && at + width > kWidth) at = 12, y += 20;
+      text += sample(at, y - 4);
+      text += text_at(at + 16, y, "start", "legend", shown, shown == name ? "" : name);
       at += width;
+    };
+    for (const PlotSeries& series : plot_.series) {
+      entry(series.name, [&](double left, double middle) {
+        return mark(series.paint, left + 5, middle, series.dashed, series.name);
+      });
     }
+    if (plot_.rule) {
+      entry(plot_.rule->label, [](double left, double middle) {
+        return line_between("rule", {left - 6, middle, left + 12, middle});
+      });
+    }
+    top_ = y + 20;
+    return text;
   }
 
   void axes(const Axis& x, const Axis& y) {
-    const double bottom = kHeight - kBottom;
+    const double bottom = height_ - kBottom;
     for (const double tick : x.ticks()) {
-      text_ += fmt::format("<path class=\"grid\" d=\"M{0:.1f} {1}V{2}\"/>\n", x.place(tick), kTop, bottom);
-      text_ += text_at(x.place(tick), bottom + 18, "middle", "tick", number(tick));
+      text_ += line_between("grid", {x.place(tick), top_, x.place(tick), bottom});
+      text_ += text_at(x.place(tick), bottom + 18, "middle", "tick", axis_number(tick));
     }
     for (const double tick : y.ticks()) {
-      text_ +=
-          fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>\n", kLeft, y.place(tick), kWidth - kRight);
-      text_ += text_at(kLeft - 8, y.place(tick) + 4, "end", "tick", number(tick));
+      text_ += line_between("grid", {kLeft, y.place(tick), right_, y.place(tick)});
+      text_ += text_at(kLeft - 8, y.place(tick) + 4, "end", "tick", axis_number(tick));
     }
-    text_ += fmt::format("<path class=\"axis\" d=\"M{} {}V{}H{}\"/>\n", kLeft, kTop, bottom, kWidth - kRight);
-    text_ += text_at((kLeft + kWidth - kRight) / 2, kHeight - 14, "middle", "name", plot_.x_label);
+    text_ +=
+        fmt::format("<path class=\"axis\" d=\"M{} {:.1f}V{:.1f}H{:.1f}\"/>\n", kLeft, top_, bottom, right_);
+    text_ += text_at((kLeft + right_) / 2, height_ - 12, "middle", "name", plot_.x_label);
     text_ += fmt::format(
-        "<text transform=\"translate(16 {:.0f}) rotate(-90)\" text-anchor=\"middle\" "
+        "<text transform=\"translate(14 {:.0f}) rotate(-90)\" text-anchor=\"middle\" "
         "class=\"name\">{}</text>\n",
-        (kTop + bottom) / 2, escaped_html(plot_.y_label));
+        (top_ + bottom) / 2, escaped_html(plot_.y_label));
   }
 
-  void lines(const PlotSeries& series, std::size_t index, const Axis& x, const Axis& y) {
+  void rule(const Axis& y, LabelRoom& room) {
+    const Segment line{kLeft, y.place(plot_.rule->y), right_, y.place(plot_.rule->y)};
+    text_ += line_between("rule", line);
+    room.take(line);
+  }
+
+  void lines(const PlotSeries& series, const Axis& x, const Axis& y, LabelRoom& room) {
     std::string path;
+    const PlotPoint* before = nullptr;
     for (const PlotPoint& p : series.points) {
       if (!drawable(p)) continue;
       path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x.place(p.x), y.place(p.y));
       if (p.error > 0) {
         const double low = plot_.log_y && p.y <= p.error ? p.y : p.y - p.error;
-        text_ += fmt::format("<path class=\"whisker {}\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n",
-                             colour_of(series, index), x.place(p.x), y.place(low), y.place(p.y + p.error));
+        const Segment whisker{x.place(p.x), y.place(low), x.place(p.x), y.place(p.y + p.error)};
+        const std::string kind = "whisker " + classes_of({series.paint.colour, p.shade});
+        text_ += line_between(kind.c_str(), whisker);
+        room.take(whisker);
       }
+      if (before != nullptr && series.joined)
+        room.take(Segment{x.place(before->x), y.place(before->y), x.place(p.x), y.place(p.y)});
+      before = &p;
     }
     if (!series.joined) return;
-    text_ += fmt::format("<path class=\"line {}{}\" d=\"{}\"/>\n", colour_of(series, index),
+    text_ += fmt::format("<path class=\"line {}{}\" d=\"{}\"/>\n", classes_of(series.paint),
                          series.dashed ? " dashed" : "", path);
   }
 
-  void marks(const PlotSeries& series, std::size_t index, const Axis& x, const Axis& y) {
+  void marks(const PlotSeries& series, const Axis& x, const Axis& y, LabelRoom& room) {
     for (const PlotPoint& p : series.points) {
       if (!drawable(p)) continue;
       const double at_x = x.place(p.x), at_y = y.place(p.y);
-      text_ += mark(index, at_x, at_y, colour_of(series, index), series.dashed, p.detail);
-      taken_.push_back({at_x - 6, at_y - 6, at_x + 6, at_y + 6});
+      text_ += mark({series.paint.colour, p.shade}, at_x, at_y, series.dashed, p.detail);
+      room.take(Box{at_x - 6, at_y - 6, at_x + 6, at_y + 6});
     }
   }
 
-  // Right of the mark, left of it, above or below: the first place that is free.
-  void labels(const PlotSeries& series, const Axis& x, const Axis& y) {
+  void labels(const PlotSeries& series, const Axis& x, const Axis& y, LabelRoom& room) {
     for (const PlotPoint& p : series.points) {
       if (!drawable(p) || p.label.empty()) continue;
-      const double at_x = x.place(p.x), at_y = y.place(p.y),
-                   width = kCharacter * static_cast<double>(p.label.size());
-      const auto box = [&](double left, double base) {
-        return Box{left, base - kLine + 2, left + width, base + 3};
-      };
-      for (const Box& place : {box(at_x + 9, at_y + 4), box(at_x - 9 - width, at_y + 4),
-                               box(at_x - width / 2, at_y - 10), box(at_x - width / 2, at_y + 19)}) {
-        const bool inside = place.left >= kLeft && place.right <= kWidth - 2 && place.top >= kTop - 8 &&
-                            place.bottom <= kHeight - kBottom;
-        if (!inside || std::ranges::any_of(taken_, [&](const Box& b) { return b.meets(place); })) continue;
-        text_ += text_at(place.left, place.bottom - 3, "start", "label", p.label);
-        taken_.push_back(place);
-        break;
-      }
+      const std::string label = shortened(p.label);
+      const double at_x = x.place(p.x), at_y = y.place(p.y);
+      const auto place = room.find(at_x, at_y, width_of(label), kLine);
+      if (!place) continue;
+      const double near_x = std::clamp(at_x, place->left, place->right),
+                   near_y = std::clamp(at_y, place->top, place->bottom);
+      if (std::hypot(near_x - at_x, near_y - at_y) > 16)
+        text_ += line_between("leader", {at_x, at_y, near_x, near_y});
+      text_ += text_at(place->left, place->bottom - 3, "start", "label", label, p.detail);
+      room.take(*place);
+    }
+  }
+
+  // One below the other right of the plot, each as close to its line's end as the others let it.
+  void names_at_ends(const Axis& x, const Axis& y) {
+    struct End {
+      const PlotSeries* series;
+      double x, y, label_y;
+    };
+    std::vector<End> ends;
+    for (const PlotSeries& series : plot_.series) {
+      if (series.points.empty() || !drawable(series.points.back())) continue;
+      const double at = y.place(series.points.back().y);
+      ends.push_back({&series, x.place(series.points.back().x), at, at});
+    }
+    std::ranges::stable_sort(ends, {}, &End::y);
+    for (std::size_t i = 1; i < ends.size(); ++i)
+      ends[i].label_y = std::max(ends[i].label_y, ends[i - 1].label_y + kLine);
+    double limit = height_ - kBottom;
+    for (auto end = ends.rbegin(); end != ends.rend(); ++end) {
+      end->label_y = std::min(end->label_y, limit);
+      limit = end->label_y - kLine;
+    }
+    for (const End& end : ends) {
+      const double left = right_ + 26;
+      text_ += line_between("leader", {end.x + 7, end.y, left - 3, end.label_y});
+      text_ += text_at(left, end.label_y + 4, "start", "label", shortened(end.series->name),
+                       end.series->points.back().detail);
     }
   }
 
   const Plot& plot_;
   static constexpr double kFar = std::numeric_limits<double>::infinity();
   double low_x_ = kFar, high_x_ = -kFar, low_y_ = kFar, high_y_ = -kFar;
+  double top_ = 36, right_ = kWidth - 24, height_ = kHeight;
   std::string text_;
-  std::vector<Box> taken_;
 };
 
 }  // namespace
@@ -257,32 +289,31 @@ std::string escaped_html(const std::string& text) {
 std::string svg(const Plot& plot) { return PlotWriter(plot).write(); }
 
 std::string svg_bars(const std::string& title, const std::string& unit, const std::vector<Bar>& bars) {
-  double most = 0;
-  std::size_t longest = 0;
+  double most = 0, longest = 0;
   for (const Bar& bar : bars) {
     most = std::max({most, bar.value, bar.high});
-    longest = std::max(longest, bar.label.size());
+    longest = std::max(longest, width_of(shortened(bar.label)));
   }
   if (!(most > 0)) return "";
   constexpr double kRow = 26;
-  const double left = 20 + 7.2 * static_cast<double>(longest), right = 110,
-               height = 40 + kRow * static_cast<double>(bars.size());
+  const double left = 20 + 1.08 * longest, right = 110, height = 40 + kRow * static_cast<double>(bars.size());
   std::string text = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", kWidth,
                                  height, escaped_html(title)) +
-                     text_at(8, 20, "start", "title", title);
+                     text_at(8, 18, "start", "title", title);
   double y = 34;
   for (const Bar& bar : bars) {
     const auto place = [&](double value) { return left + value / most * (kWidth - left - right); };
-    text += text_at(left - 8, y + 15, "end", "tick", bar.label);
+    text += text_at(left - 8, y + 15, "end", "tick", shortened(bar.label), bar.detail);
     text += fmt::format(
         "<rect class=\"bar {}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"18\">{}</rect>\n",
-        bar.muted ? "muted" : "s0", left, y + 2, place(bar.value) - left, tooltip(bar.detail));
-    if (bar.high > bar.low) {
-      text += fmt::format("<path class=\"whisker axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", place(bar.low),
-                          y + 11, place(bar.high));
-    }
-    text += text_at(place(std::max(bar.value, bar.high)) + 8, y + 15, "start", "tick",
-                    fmt::format("{:.4g} {}", bar.value, unit));
+        classes_of(bar.paint), left, y + 2, place(bar.value) - left, tooltip(bar.detail));
+    if (bar.high > bar.low)
+      text += line_between("whisker axis", {place(bar.low), y + 11, place(bar.high), y + 11});
+    text += text_at(
+        place(std::max(bar.value, bar.high)) + 8, y + 15, "start", "tick",
+        fmt::format("{} {}",
+                    bar.value < 100 ? fmt::format("{:.3g}", bar.value) : fmt::format("{:.0f}", bar.value),
+                    unit));
     y += kRow;
   }
   return text + "</svg>\n";

@@ -20,8 +20,11 @@ struct BenchmarkReport {
   std::vector<std::string> warnings;
 };
 
-// "unquantized", or the method's name.
+// "unquantized", or the method's name, as it can be given to --method.
 std::string row_name(const MethodResult& result);
+// The same for people: no width where a method has but one, and "rotated"; then with the name of a preset beside it.
+std::string short_name(const MethodResult& result);
+std::string display_name(const MethodResult& result);
 // The width that was asked for, or the budget of methods that take one ("2", "1.5"); "own" when it was left
 // to the artifacts.
 std::string asked_bits(const MethodSpec& spec);
@@ -29,6 +32,12 @@ std::string asked_bits(const MethodSpec& spec);
 std::optional<double> median(const std::optional<Spread>& spread);
 std::optional<std::uint64_t> peak_bytes(const MethodResult& result);
 std::optional<double> mean_attention_error(const MethodResult& result);
+// Standard error of the share of questions answered, by Agresti and Coull's rule: two answers of either kind are
+// added, so that it is not 0 where all were answered.
+std::optional<double> recall_error(const MethodResult& result);
+
+// Tokens that were filled in before decoding was timed; 0: a text was.
+std::int64_t synthetic_context(const BenchmarkReport& report);
 
 // All end in a newline.
 std::string report_json(const BenchmarkReport& report);
@@ -39,7 +48,14 @@ std::string report_markdown(const BenchmarkReport& report);
 std::string report_html(const BenchmarkReport& report);
 
 // What tables show: a row of titles and one a method; what stands below it, as (title, text).
-std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report);
+enum class Columns { all, quality, speed };  // quality: sizes and losses
+std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report, Columns columns);
 std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkReport& report);
+// What the figures of each method that was asked for amount to: its size, its loss and its speed beside fp16, and
+// the row that is no larger and loses less, if one is.
+struct Verdict {
+  std::string name, text;
+};
+std::vector<Verdict> report_verdicts(const BenchmarkReport& report);
 
 }  // namespace veloxquant::cli

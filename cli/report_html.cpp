@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <initializer_list>
 #include <map>
 
+#include "core/quote.hpp"
 #include "plot.hpp"
 #include "report.hpp"
 
@@ -16,21 +19,23 @@ constexpr const char* kStyle = R"(
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --soft: #9ba5b0; --rule: #3a424b; --ground: #12161b; --grey: #7d8590; }
 }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 2rem auto; padding: 0 1rem; max-width: 68rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 2rem auto; padding: 0 1rem; max-width: 84rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 1.5rem; }
-svg { width: 100%; height: auto; overflow: visible; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .9rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; } th:first-child, td:first-child { text-align: left; }
-th { color: var(--soft); font-weight: 600; } tr.baseline td { color: var(--soft); }
-dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; color: var(--soft); overflow-wrap: anywhere; }
-.title { font-size: 15px; font-weight: 600; fill: var(--ink); } .name, .tick, .legend, .label { font-size: 12px; fill: var(--soft); }
-.label { font-size: 11px; fill: var(--ink); }
-.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--soft); fill: none; }
-.line { fill: none; stroke: currentColor; stroke-width: 1.5; opacity: .6; } .dashed { stroke-dasharray: 5 4; } .whisker { stroke: currentColor; stroke-width: 1.5; }
-.mark, .bar { fill: currentColor; stroke: currentColor; } .hollow { fill: var(--ground); stroke-width: 1.5; }
-.s0 { color: #0072b2; } .s1 { color: #d55e00; } .s2 { color: #009e73; } .s3 { color: #cc79a7; } .s4 { color: #e69f00; } .s5 { color: #56b4e9; }
-.muted { color: var(--grey); }
+.facts { color: var(--soft); margin: 0; } .verdicts { max-width: 60rem; padding-left: 1.2rem; margin: .75rem 0 1.5rem; }
+figure { margin: 0; break-inside: avoid; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); gap: 1.5rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
+tr.aside td { color: var(--soft); } tr { break-inside: avoid; }
+dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; color: var(--soft); overflow-wrap: anywhere; max-width: 60rem; }
+@media (max-width: 50rem) { table { font-size: .72rem; } th, td { padding: .25rem .22rem; } th:first-child, td:first-child { min-width: 6.4rem; } }
+@media print {
+  :root { --ink: #000; --soft: #444; --rule: #bbb; --ground: #fff; } body { margin: 0; padding: 0; font-size: 10pt; }
+  .wide { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .15rem .3rem; } h2 { break-after: avoid; }
+  .plots { grid-template-columns: 1fr; gap: 1rem; } figure { max-width: 15cm; }
+}
 )";
 
 // Rows that differ in their widths only are one series: "trellis", "turboquant_mse:scale=one".
@@ -46,125 +51,200 @@ std::string series_name(const MethodResult& r) {
   return keys == values ? keys : keys + "/" + values;
 }
 
+// Whether a row is there to compare with, and not what was asked about.
+bool is_aside(const MethodResult& r) { return r.baseline || r.reference; }
+
+// A colour for each series that was asked for, a shade for each of its rows: the same in every plot.
+class Paints {
+ public:
+  explicit Paints(const BenchmarkReport& report) {
+    for (const MethodResult& r : report.results) {
+      if (!is_aside(r)) rows_[series_name(r)].push_back(&r);
+    }
+    for (const MethodResult& r : report.results) {
+      const std::string name = series_name(r);
+      if (!is_aside(r) && std::ranges::find(names_, name) == names_.end()) names_.push_back(name);
+    }
+    for (auto& [name, rows] : rows_) {
+      std::ranges::stable_sort(rows, std::greater{},
+                               [](const MethodResult* r) { return r->bits_per_element.value_or(0); });
+    }
+  }
+  Paint of(const MethodResult& r) const {
+    if (is_aside(r)) return {};
+    const std::string name = series_name(r);
+    const auto& rows = rows_.at(name);
+    return {static_cast<int>(std::ranges::find(names_, name) - names_.begin()),
+            static_cast<int>(std::ranges::find(rows, &r) - rows.begin())};
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::map<std::string, std::vector<const MethodResult*>> rows_;  // the most bits first
+};
+
+// "+-" as people write it.
+std::string typeset(const std::string& text) {
+  std::string result = text;
+  for (std::size_t at = 0; (at = result.find("+-", at)) != std::string::npos;) result.replace(at, 2, "±");
+  return result;
+}
+
+// Long names of keys/values may go on in a second line.
+std::string broken_at_slashes(const std::string& text) {
+  std::string result;
+  for (const char c : text) result += c == '/' ? std::string("/<wbr>") : std::string(1, c);
+  return result;
+}
+
 std::string detail(const MethodResult& r) {
   std::string text = row_name(r);
   if (r.bits_per_element) text += fmt::format(", {:.3f} bits per element", *r.bits_per_element);
   if (r.kl) text += fmt::format(", KL {:.4g}", *r.kl);
-  if (r.kl_stderr) text += fmt::format(" +- {:.2g}", *r.kl_stderr);
-  if (r.recall) text += fmt::format(", recall {:.3f}", *r.recall);
+  if (r.kl_stderr) text += fmt::format(" ± {:.2g}", *r.kl_stderr);
+  if (r.recall) text += fmt::format(", recall {:.3f} of {}", *r.recall, r.recall_asked);
   return text;
 }
 
 using Value = std::optional<double> (*)(const MethodResult&);
 
+PlotSeries& series_of(std::vector<PlotSeries>& all, PlotSeries wanted) {
+  const auto at = std::ranges::find(all, wanted.name, &PlotSeries::name);
+  return at != all.end() ? *at : all.emplace_back(std::move(wanted));
+}
+
 // Methods against their true bits.
-std::vector<PlotSeries> against_bits(const BenchmarkReport& report, Value value, Value error) {
-  std::vector<PlotSeries> series;
+std::vector<PlotSeries> against_bits(const BenchmarkReport& report, const Paints& paints, Value value,
+                                     Value error) {
+  std::vector<PlotSeries> all;
   for (const MethodResult& r : report.results) {
     const std::optional<double> y = value(r);
     if (r.reference || !y || !r.bits_per_element) continue;
-    const std::string name = r.baseline ? "baselines" : series_name(r);
-    auto at = std::ranges::find(series, name, &PlotSeries::name);
-    if (at == series.end()) {
-      series.push_back({.name = name, .points = {}, .muted = r.baseline, .joined = !r.baseline});
-      at = series.end() - 1;
-    }
-    at->points.push_back({*r.bits_per_element, *y, row_name(r), detail(r), error ? error(r).value_or(0) : 0});
+    const Paint paint = paints.of(r);
+    series_of(all, {.name = r.baseline ? "baselines" : series_name(r),
+                    .points = {},
+                    .paint = {paint.colour, 0},
+                    .joined = !r.baseline})
+        .points.push_back(
+            {*r.bits_per_element, *y, short_name(r), detail(r), error(r).value_or(0), paint.shade});
   }
-  for (PlotSeries& s : series) std::ranges::stable_sort(s.points, {}, &PlotPoint::x);
-  return series;
+  for (PlotSeries& s : all) std::ranges::stable_sort(s.points, {}, &PlotPoint::x);
+  return all;
 }
 
-Plot quality_plot(const BenchmarkReport& report) {
+Plot quality_plot(const BenchmarkReport& report, const Paints& paints) {
   Plot plot{.title = "What is lost: divergence from the unquantized model",
             .x_label = "bits per element held: codes, scales and gains (log)",
             .y_label = "KL, nats per token (log)",
             .log_x = true,
             .log_y = true,
             .series = against_bits(
-                report, [](const MethodResult& r) { return r.kl; },
+                report, paints, [](const MethodResult& r) { return r.kl; },
                 [](const MethodResult& r) { return r.kl_stderr; })};
-  PlotSeries forecast{.name = "forecast", .points = {}, .dashed = true};
+  std::vector<PlotSeries> forecasts;
   for (const MethodResult& r : report.results) {
     if (!r.forecast_kl || !r.bits_per_element) continue;
-    forecast.points.push_back({*r.bits_per_element, *r.forecast_kl, "",
-                               fmt::format("{}: forecast {:.4g}", row_name(r), *r.forecast_kl)});
+    const Paint paint = paints.of(r);
+    series_of(
+        forecasts,
+        {.name = series_name(r) + ", forecast", .points = {}, .paint = {paint.colour, 0}, .dashed = true})
+        .points.push_back({*r.bits_per_element, *r.forecast_kl, "",
+                           fmt::format("{}: forecast {:.4g}", row_name(r), *r.forecast_kl), 0, paint.shade});
   }
-  std::ranges::stable_sort(forecast.points, {}, &PlotPoint::x);
-  if (!forecast.points.empty()) plot.series.push_back(std::move(forecast));
+  for (PlotSeries& forecast : forecasts) {
+    std::ranges::stable_sort(forecast.points, {}, &PlotPoint::x);
+    plot.series.push_back(std::move(forecast));
+  }
   return plot;
 }
 
-Plot recall_plot(const BenchmarkReport& report) {
-  Plot plot{.title = "What is remembered: facts recalled from the context",
-            .x_label = "bits per element held: codes, scales and gains (log)",
-            .y_label = "recall, share of the questions",
-            .log_x = true,
-            .series = against_bits(report, [](const MethodResult& r) { return r.recall; }, nullptr)};
+Plot recall_plot(const BenchmarkReport& report, const Paints& paints) {
+  Plot plot{
+      .title = "What is remembered: facts recalled from the context",
+      .x_label = "bits per element held: codes, scales and gains (log)",
+      .y_label = "recall, share of the questions",
+      .log_x = true,
+      .series = against_bits(report, paints, [](const MethodResult& r) { return r.recall; }, recall_error)};
   const auto reference = std::ranges::find(report.results, true, &MethodResult::reference);
-  if (reference == report.results.end() || !reference->recall || plot.series.empty()) return plot;
-  double low = 1e9, high = 0;
-  for (const PlotSeries& s : plot.series) {
-    for (const PlotPoint& p : s.points) low = std::min(low, p.x), high = std::max(high, p.x);
-  }
-  const std::string text = fmt::format("unquantized: {:.3f}", *reference->recall);
-  plot.series.push_back(
-      {.name = "unquantized",
-       .points = {{low, *reference->recall, "", text}, {high, *reference->recall, "", text}},
-       .muted = true,
-       .dashed = true});
+  if (reference != report.results.end() && reference->recall)
+    plot.rule = {*reference->recall, fmt::format("unquantized: {:.3f}", *reference->recall)};
   return plot;
 }
 
-Plot memory_plot(const BenchmarkReport& report) {
+Plot memory_plot(const BenchmarkReport& report, const Paints& paints) {
   Plot plot{.title = "What it takes: cache memory by context, to the byte, all layers",
             .x_label = "tokens (log)",
             .y_label = "MB, millions of bytes (log)",
             .log_x = true,
             .log_y = true,
-            .series = {}};
+            .name_ends = true};
   for (const MethodResult& r : report.results) {
     if (r.memory_by_context.empty()) continue;
-    PlotSeries series{.name = row_name(r), .points = {}, .muted = r.baseline || r.reference};
+    PlotSeries series{.name = display_name(r), .points = {}, .paint = paints.of(r)};
     for (const auto& [tokens, bytes] : r.memory_by_context) {
       const double mb = static_cast<double>(bytes) / 1e6;
       series.points.push_back({static_cast<double>(tokens), mb, "",
-                               fmt::format("{}: {} tokens, {:.2f} MB", row_name(r), tokens, mb)});
+                               fmt::format("{}: {} tokens, {:.2f} MB", row_name(r), tokens, mb), 0,
+                               series.paint.shade});
     }
-    series.points.back().label = series.name;
     plot.series.push_back(std::move(series));
   }
   return plot;
 }
 
-std::string speed_bars(const BenchmarkReport& report) {
+std::string speed_bars(const BenchmarkReport& report, const Paints& paints) {
   std::vector<Bar> bars;
   for (const MethodResult& r : report.results) {
     if (!r.decode_tokens_per_s) continue;
     const Spread& s = *r.decode_tokens_per_s;
-    bars.push_back({row_name(r),
+    bars.push_back({display_name(r),
                     fmt::format("{}: {:.1f} tokens/s, {:.1f} to {:.1f}", row_name(r), s.median, s.min, s.max),
-                    s.median, s.min, s.max, r.baseline || r.reference});
+                    s.median, s.min, s.max, paints.of(r)});
   }
-  const std::int64_t filled = report.settings.value("fill_context", std::int64_t{0});
+  const std::int64_t filled = synthetic_context(report);
   const std::int64_t tokens = filled > 0 ? filled : report.settings.value("seq_len", std::int64_t{0});
   return svg_bars(
       fmt::format("How fast it decodes after {} tokens (median, whisker: range of the runs)", tokens),
       "tokens/s", bars);
 }
 
-std::string table(const BenchmarkReport& report) {
-  const auto rows = report_cells(report);
+std::string table(const BenchmarkReport& report, Columns columns) {
+  const auto rows = report_cells(report, columns);
   std::string text = "<div class=\"wide\"><table>\n";
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const char* cell = r == 0 ? "th" : "td";
-    const bool aside = r > 0 && (report.results[r - 1].baseline || report.results[r - 1].reference);
-    text += aside ? "<tr class=\"baseline\">" : "<tr>";
+    text += r > 0 && is_aside(report.results[r - 1]) ? "<tr class=\"aside\">" : "<tr>";
     for (const std::string& content : rows[r])
-      text += fmt::format("<{0}>{1}</{0}>", cell, escaped_html(content));
+      text += fmt::format("<{0}>{1}</{0}>", cell, broken_at_slashes(typeset(escaped_html(content))));
     text += "</tr>\n";
   }
   return text + "</table></div>\n";
+}
+
+// Which model, which text, when and where, in a line; what is not known is left out.
+std::string facts(const BenchmarkReport& report) {
+  std::vector<std::string> parts;
+  const nlohmann::ordered_json &model = report.model, &settings = report.settings;
+  const auto has = [](const nlohmann::ordered_json& object, std::initializer_list<const char*> keys) {
+    return std::ranges::all_of(keys, [&](const char* key) { return object.contains(key); });
+  };
+  const auto add = [&](const std::string& text) {
+    if (!text.empty()) parts.push_back(printable(text));
+  };
+  if (has(model, {"family", "layers", "kv_heads", "head_dim"})) {
+    add(fmt::format("{}, {} layers, {} KV heads of {}", model["family"].get<std::string>(),
+                    model["layers"].get<int>(), model["kv_heads"].get<int>(), model["head_dim"].get<int>()));
+  }
+  if (has(settings, {"text", "windows", "seq_len"})) {
+    add(fmt::format("text {}, {} windows of {} tokens", settings["text"].get<std::string>(),
+                    settings["windows"].get<std::int64_t>(), settings["seq_len"].get<std::int64_t>()));
+  }
+  add(report.environment.value("cpu", std::string()));
+  if (has(report.environment, {"date"}))
+    add(report.environment["date"].get<std::string>().substr(0, std::string("2000-01-01").size()));
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : " · ") + escaped_html(part);
+  return text;
 }
 
 }  // namespace
@@ -173,17 +253,25 @@ std::string report_html(const BenchmarkReport& report) {
   const std::string model = report.model.value("name", std::string("model"));
   std::string text = fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-      "content=\"width=device-width\">\n<title>VeloxQuant: {0}</title>\n<style>{1}</style></head>\n<body>\n"
-      "<h1>KV cache methods on {0}</h1>\n",
-      escaped_html(model), kStyle);
-  text += "<div class=\"plots\">\n";
-  for (const std::string& plot :
-       {svg(quality_plot(report)), svg(recall_plot(report)), svg(memory_plot(report)), speed_bars(report)}) {
-    if (!plot.empty()) text += "<figure style=\"margin:0\">" + plot + "</figure>\n";
+      "content=\"width=device-width\">\n<title>VeloxQuant: "
+      "{0}</title>\n<style>{1}{2}</style></head>\n<body>\n"
+      "<h1>KV cache methods on {0}</h1>\n<p class=\"facts\">{3}</p>\n<ul class=\"verdicts\">\n",
+      escaped_html(model), kStyle, kPlotStyle, facts(report));
+  for (const auto& [name, verdict] : report_verdicts(report)) {
+    text += fmt::format("<li><b>{}</b>: {}</li>\n", escaped_html(name), typeset(escaped_html(verdict)));
   }
-  text += "</div>\n<h2>All figures</h2>\n" + table(report) + "<h2>How it was measured</h2>\n<dl>\n";
+  text += "</ul>\n<div class=\"plots\">\n";
+  const Paints paints(report);
+  for (const std::string& plot : {svg(quality_plot(report, paints)), svg(recall_plot(report, paints)),
+                                  svg(memory_plot(report, paints)), speed_bars(report, paints)}) {
+    if (!plot.empty()) text += "<figure>" + plot + "</figure>\n";
+  }
+  text += "</div>\n<h2>What it takes and what is lost</h2>\n" + table(report, Columns::quality) +
+          "<h2>How fast it is</h2>\n" + table(report, Columns::speed) +
+          "<h2>How it was measured</h2>\n<dl>\n";
   for (const auto& [title, note] : report_notes(report)) {
-    text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped_html(title), escaped_html(note));
+    text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped_html(title),
+                        title == "How to read" ? typeset(escaped_html(note)) : escaped_html(note));
   }
   return text + "</dl>\n</body></html>\n";
 }

@@ -3,13 +3,11 @@
 
 #include <algorithm>
 
-#include "core/quote.hpp"
 #include "report.hpp"
 
 namespace veloxquant::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Row = std::vector<std::string>;
 
 const char* const kMissing = "-";
@@ -34,12 +32,22 @@ std::string error_of(double value) {
   return value == 0 ? "0" : value >= 1e-4 ? fmt::format("{:#.2g}", value) : fmt::format("{:.0e}", value);
 }
 
+// The middle one of the runs, and the ends: the middle of those would be another figure.
 std::string speed(const std::optional<Spread>& s) {
   if (!s) return kMissing;
   const int digits = s->median < 100 ? 1 : 0;
   const std::string median_speed = fmt::format("{:.{}f}", s->median, digits);
   if (s->max == s->min) return median_speed;
-  return fmt::format("{} +-{:.{}f}", median_speed, (s->max - s->min) / 2, digits);
+  return fmt::format("{} [{:.{}f}, {:.{}f}]", median_speed, s->min, digits, s->max, digits);
+}
+
+std::string recall(const MethodResult& r) {
+  const std::optional<double> error = recall_error(r);
+  return error ? fmt::format("{:.3f} +-{}", *r.recall, error_of(*error)) : fixed(r.recall, 3);
+}
+
+std::string perplexity(const MethodResult& r) {
+  return r.perplexity ? fmt::format("{:#.5g}", *r.perplexity) : kMissing;
 }
 
 std::string divergence(const MethodResult& r) {
@@ -57,6 +65,7 @@ struct Column {
   const char* title;  // short: a terminal has 80 to 120 columns for all of them
   const char* explained;
   std::string (*cell)(const MethodResult&);
+  Columns part = Columns::quality;
 };
 
 // What it takes, what it loses, how fast it is.
@@ -66,27 +75,24 @@ const Column kColumns[] = {
     {"cache MB", "cache MB", [](const MethodResult& r) { return fixed(megabytes(r.resident_bytes), 2); }},
     {kFilled, kFilled, [](const MethodResult& r) { return fixed(megabytes(r.filled_bytes), 1); }},
     {"peak MB", "peak MB", [](const MethodResult& r) { return fixed(megabytes(peak_bytes(r)), 1); }},
-    {"perplexity", "perplexity", [](const MethodResult& r) { return fixed(r.perplexity, 4); }},
+    {"perplexity", "perplexity", perplexity},
     {"KL", "KL (nats/token)", divergence},
     {"top-1 %", "same top-1 %", [](const MethodResult& r) { return percent(r.same_top1); }},
-    {"recall", "recall", [](const MethodResult& r) { return fixed(r.recall, 3); }},
+    {"recall", "recall", recall},
     {"attn err", "attention error", [](const MethodResult& r) { return significant(mean_attention_error(r)); }},
-    {"prefill/s", "prefill tokens/s", [](const MethodResult& r) { return speed(r.prefill_tokens_per_s); }},
-    {"decode/s", "decode tokens/s", [](const MethodResult& r) { return speed(r.decode_tokens_per_s); }},
-    {"encode us", "encode us/token", [](const MethodResult& r) { return fixed(median(r.encode_us_per_token), 1); }},
+    {"prefill/s", "prefill tokens/s", [](const MethodResult& r) { return speed(r.prefill_tokens_per_s); }, Columns::speed},
+    {"decode/s", "decode tokens/s", [](const MethodResult& r) { return speed(r.decode_tokens_per_s); }, Columns::speed},
+    {"encode us", "encode us/token", [](const MethodResult& r) { return fixed(median(r.encode_us_per_token), 1); }, Columns::speed},
 };
 // clang-format on
 
-// Tokens that were filled in before decoding was timed; 0: a text was.
-std::int64_t synthetic_context(const BenchmarkReport& report) {
-  return report.settings.value("fill_context", std::int64_t{0});
-}
-
-std::vector<Row> cells(const BenchmarkReport& report, const char* Column::* title) {
+std::vector<Row> cells(const BenchmarkReport& report, const char* Column::* title,
+                       Columns columns = Columns::all) {
   std::vector<Row> rows(1, Row{"method"});
-  for (const MethodResult& result : report.results) rows.push_back({row_name(result)});
+  for (const MethodResult& result : report.results) rows.push_back({display_name(result)});
   for (const Column& column : kColumns) {
     if (column.title == kFilled && synthetic_context(report) == 0) continue;
+    if (columns != Columns::all && columns != column.part) continue;
     rows[0].emplace_back(column.*title);
     for (std::size_t i = 0; i < report.results.size(); ++i)
       rows[i + 1].push_back(column.cell(report.results[i]));
@@ -150,96 +156,6 @@ std::string wrapped(const std::string& text, std::size_t indent, std::size_t lin
   return result;
 }
 
-std::string in_words(const Json& value) {
-  if (value.is_null()) return "none";
-  return value.is_string() ? printable(value.get<std::string>()) : value.dump();
-}
-
-// "cpu X, threads 2, ..."
-std::string listed(const Json& object) {
-  std::string text;
-  for (const auto& [key, value] : object.items()) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key, in_words(value));
-  }
-  return text;
-}
-
-std::string not_quantized(const BenchmarkReport& report) {
-  const auto tokens = [&](const char* key) { return report.settings.value(key, std::int64_t{0}); };
-  const std::string exact = tokens("sinks") + tokens("recent") == 0
-                                ? std::string("no token of the cache was left exact")
-                                : fmt::format("the first {} and the newest {} tokens of the cache (exact)",
-                                              tokens("sinks"), tokens("recent"));
-  return fmt::format("{}; weights ({}), activations and queries (f32)", exact,
-                     report.model.contains("weights") ? in_words(report.model["weights"]) : "as stored");
-}
-
-// The same for every method.
-int questions(const BenchmarkReport& report) {
-  return report.results.empty() ? 0 : report.results.front().recall_asked;
-}
-
-// How each row's codes are read, rows that are read alike together.
-std::string attention_paths(const BenchmarkReport& report) {
-  std::vector<std::pair<std::string, std::string>> paths;  // path, rows
-  for (const MethodResult& result : report.results) {
-    const auto same =
-        std::find_if(paths.begin(), paths.end(), [&](const auto& p) { return p.first == result.attention; });
-    if (same == paths.end())
-      paths.emplace_back(result.attention, row_name(result));
-    else
-      same->second += ", " + row_name(result);
-  }
-  if (paths.size() == 1) return paths[0].first;
-  std::string text;
-  for (const auto& [path, rows] : paths)
-    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", rows, path);
-  return text;
-}
-
-// What follows the table, as (title, text).
-// Tables and bases stand beside the caches, once a model; a few kilobytes are not worth a word.
-std::string tables_of(const BenchmarkReport& report) {
-  constexpr std::uint64_t kWorthTelling = 100'000;
-  std::string text;
-  for (const MethodResult& result : report.results) {
-    if (result.method_bytes < kWorthTelling) continue;
-    text += fmt::format("{}{} {:.2f} MB", text.empty() ? "" : ", ", row_name(result),
-                        static_cast<double>(result.method_bytes) / 1e6);
-  }
-  return text;
-}
-
-std::vector<std::pair<std::string, std::string>> footnotes(const BenchmarkReport& report) {
-  std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
-  if (const std::int64_t tokens = synthetic_context(report); tokens > 0) {
-    notes.emplace_back("Synthetic",
-                       fmt::format("decode speed is after {} tokens of normal noise in every layer's cache, "
-                                   "which then hold filled MB; all else is measured on the text",
-                                   tokens));
-  }
-  for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
-  for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
-  if (const int asked = questions(report); asked > 0) {
-    notes.emplace_back("Recall", fmt::format("share of {} questions", asked));
-  }
-  if (const std::string tables = tables_of(report); !tables.empty()) {
-    notes.emplace_back("Tables", "held beside the caches, once for all caches of the model: " + tables);
-  }
-  notes.emplace_back("Attention", attention_paths(report));
-  notes.emplace_back(
-      "How to read",
-      "bits are per element of K and V, from the bytes held; MB are millions of bytes; KL is in nats per "
-      "token, +- its "
-      "standard error; top-1 is the share of equal arg-maxima; attn err is relative, squared, a mean over "
-      "the layers; "
-      "speeds are tokens per second, +- half the range of the runs; encode is microseconds per token");
-  notes.emplace_back("Model", listed(report.model));
-  notes.emplace_back("Settings", listed(report.settings));
-  notes.emplace_back("Environment", listed(report.environment));
-  return notes;
-}
-
 std::string replaced(const std::string& text, char what, const char* by) {
   std::string result;
   for (const char c : text) c == what ? result += by : result += c;
@@ -252,18 +168,14 @@ std::string markdown_cell(const std::string& text) { return replaced(markdown_te
 
 }  // namespace
 
-std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report) {
-  return cells(report, &Column::explained);
-}
-
-std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkReport& report) {
-  return footnotes(report);
+std::vector<std::vector<std::string>> report_cells(const BenchmarkReport& report, Columns columns) {
+  return cells(report, &Column::explained, columns);
 }
 
 std::string report_table(const BenchmarkReport& report, std::size_t line_width) {
   constexpr std::size_t kTitle = 15;
   std::string text = stacked(cells(report, &Column::title), line_width);
-  for (const auto& [title, note] : footnotes(report)) {
+  for (const auto& [title, note] : report_notes(report)) {
     text += fmt::format("{:<{}}{}\n", title, kTitle, wrapped(note, kTitle, line_width));
   }
   return text;
@@ -280,7 +192,7 @@ std::string report_markdown(const BenchmarkReport& report) {
     text += "|\n";
   }
   text += "\n";
-  for (const auto& [title, note] : footnotes(report))
+  for (const auto& [title, note] : report_notes(report))
     text += fmt::format("- {}: {}\n", title, markdown_text(note));
   return text;
 }

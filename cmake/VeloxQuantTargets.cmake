@@ -44,3 +44,10 @@ function(velox_x86_flags source)
                                 "${ARGN};$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")
   endif()
 endfunction()
+
+# velox_arm_flags(source flag...): the same for 64-bit ARM builds.
+function(velox_arm_flags source)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${ARGN}")
+  endif()
+endfunction()

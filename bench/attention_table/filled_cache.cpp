@@ -64,8 +64,8 @@ CacheMaker::CacheMaker(const Pair& pair, const LayerShape& shape)
   std::shared_ptr<const ArtifactStore> artifacts;
   if (const std::int64_t frame = frame_of(pair.keys); frame > 0) {
     options.rope = RopeConfig{.rotary_dim = shape.head_dim};
-    artifacts =
-        framed_artifacts(shape, frame, has_scalar_runs(pair.keys) ? RunCode::scalar : RunCode::trellis);
+    artifacts = framed_artifacts(shape, *options.rope, frame,
+                                 has_scalar_runs(pair.keys) ? RunCode::scalar : RunCode::trellis);
   }
   config_ = std::make_shared<const KVCacheConfig>(std::move(options));
   methods_ = make_layer_methods(*config_, artifacts).front();

@@ -30,8 +30,8 @@ std::vector<float> spectrum(int head_dim) {
 
 }  // namespace
 
-std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, std::int64_t frame,
-                                                      RunCode code) {
+std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, const RopeConfig& rope,
+                                                      std::int64_t frame, RunCode code) {
   const auto dim = static_cast<std::size_t>(shape.head_dim), heads = static_cast<std::size_t>(shape.kv_heads);
   auto store = std::make_shared<ArtifactStore>();
   write_settings({.model = "noise",
@@ -40,7 +40,8 @@ std::shared_ptr<const ArtifactStore> framed_artifacts(const LayerShape& shape, s
                   .head_dim = shape.head_dim,
                   .frame = frame,
                   .code = code,
-                  .target_bits = budget(shape)},
+                  .target_bits = budget(shape),
+                  .rope = to_string(rope)},
                  *store);
   const std::vector<float> lambda = spectrum(shape.head_dim);
   for (const Role role : {Role::keys, Role::values}) {

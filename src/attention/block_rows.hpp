@@ -47,6 +47,9 @@ inline float largest_magnitude(const float* numbers, std::size_t count) noexcept
   return std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3]));
 }
 
+// How a level multiplies what 8 bits would round too much: in high and low bytes, or in words of 16 bits.
+enum class Operands : std::uint8_t { bytes, words };
+
 // Where operands of 16 bits are multiplied, the four of a quad stand as the even ones, then the odd ones,
 // because that is how bytes come apart. The place of dimension `dim` of a row among queries
 // [quad][row of `width`][4].

@@ -48,9 +48,10 @@ float largest_pair(const float* query, std::size_t dims) {
   return std::max(largest[0], largest[1]);
 }
 
-// For sums of two products.
-void prepare_pairs(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
+template <ProductSums Sums>
+void prepare_bytes(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
                    std::byte* prepared) {
+  constexpr bool kPairs = Sums == ProductSums::of_two;
   auto& to = *reinterpret_cast<PreparedRows*>(prepared);
   const auto* table = static_cast<const RoundedTable*>(self.tables.get());
   const auto dims = static_cast<std::size_t>(self.spec.head_dim),
@@ -62,10 +63,10 @@ void prepare_pairs(const KeyKernel& self, const float* queries, std::size_t stri
   }
   for (std::size_t r = 0; r < static_cast<std::size_t>(rows); ++r) {
     const float* query = queries + r * stride;
-    const float size = largest_pair(query, dims);
+    const float size = kPairs ? largest_pair(query, dims) : largest_magnitude(query, dims);
     if (!(size > 1e-30f)) continue;
     // Two neighbours come to 127 before they are rounded, which adds at most 1.
-    constexpr float kTop = 63.5f;
+    constexpr float kTop = kPairs ? 63.5f : 127.0f;
     const float inverse = kTop / size;
     std::int32_t sum = 0;
     for (std::size_t c = 0; c < dims; c += 4) {
@@ -84,7 +85,8 @@ void prepare_pairs(const KeyKernel& self, const float* queries, std::size_t stri
 
 KeyKernel scalar_keys(const CodeSpec& spec, KeyKernel::Scores scores, ProductSums sums) {
   if (scores == nullptr || !has_plane_order(spec.head_dim, Role::keys)) return {};
-  return {.prepare = sums == ProductSums::of_two ? prepare_pairs : prepare_scalar_bytes_avx512,
+  return {.prepare = sums == ProductSums::of_two ? prepare_bytes<ProductSums::of_two>
+                                                 : prepare_bytes<ProductSums::of_four>,
           .scores = scores,
           .spec = spec,
           .prepared_bytes = sizeof(PreparedRows),

@@ -49,5 +49,7 @@ void prepare_scalar_bytes_avx512(const KeyKernel& self, const float* queries, st
 ValueKernel::Add scalar_add_avx512(int bits) noexcept;
 KeyKernel::Scores scalar_scores_avx2(int bits) noexcept;
 ValueKernel::Add scalar_add_avx2(int bits) noexcept;
+KeyKernel::Scores scalar_scores_neon(int bits) noexcept;
+ValueKernel::Add scalar_add_neon(int bits) noexcept;
 
 }  // namespace veloxquant

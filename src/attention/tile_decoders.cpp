@@ -32,7 +32,7 @@
 #define VELOXQUANT_TILE_DECODERS_ONCE
 namespace veloxquant {
 
-inline constexpr int kMaxHeadDim = 512;
+inline constexpr int kMaxHeadDim = kMaxCachedHeadDim;
 inline constexpr int kBlock = 16;  // floats written at a time; every group of a code is a multiple of it
 
 }  // namespace veloxquant

@@ -56,14 +56,6 @@ KernelTables tables_of(const CodeSpec& spec, std::vector<std::uint16_t> dims) {
 
 }  // namespace
 
-bool has_odd_table(const CodeSpec& spec) {
-  const std::vector<float>& table = *spec.table;
-  for (std::size_t w = 0; w < 128; ++w) {
-    if (table[255 - w] != -table[w]) return false;
-  }
-  return true;
-}
-
 TrellisBytes round_trellis_table(const CodeSpec& spec) {
   const std::span<const float> half(spec.table->data(), 128);
   float largest = 0;
@@ -114,17 +106,17 @@ void prepare_words(const KeyKernel& self, const float* queries, std::size_t stri
 }
 
 // A look-up without VBMI and products of words cost as much as a tile's.
-int most_rows(TrellisOperands operands) {
-  return operands == TrellisOperands::words ? kRowsBeforeTiles : std::numeric_limits<int>::max();
+int most_rows(Operands operands) {
+  return operands == Operands::words ? kRowsBeforeTiles : std::numeric_limits<int>::max();
 }
 
 }  // namespace
 
-KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands) {
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands) {
   if (scores == nullptr || spec.head_dim > kMostTrellisDims ||
       !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
     return {};
-  const bool words = operands == TrellisOperands::words;
+  const bool words = operands == Operands::words;
   std::vector<std::uint16_t> dims = key_dims(spec.bits, spec.head_dim);
   const std::size_t numbers = dims.size() * kKernelRows,
                     bytes = numbers * (words || trellis_is_wide(spec.bits) ? 2 : 1);
@@ -136,7 +128,7 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOp
           .most_rows = most_rows(operands)};
 }
 
-ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, TrellisOperands operands) {
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands) {
   if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec))
     return {};
   std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);

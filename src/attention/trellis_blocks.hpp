@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "attention/block_kernels.hpp"
+#include "attention/block_rows.hpp"
 
 namespace veloxquant {
 
@@ -29,8 +30,6 @@ inline constexpr int kMostTrellisDims = 512;
 // At 4 bits the error of bytes as queries and weights is no longer small beside that of the code.
 constexpr bool trellis_is_wide(int bits) noexcept { return bits == 4; }
 
-// Whether the table is odd; only then do these kernels read it.
-bool has_odd_table(const CodeSpec& spec);
 // Rounds the table with the step that loses the least. `dims` is left empty.
 TrellisBytes round_trellis_table(const CodeSpec& spec);
 
@@ -44,7 +43,6 @@ struct alignas(64) TrellisQueryHead {
 // Or, where products are of 16 bits, words at query_word_place(). kWordTop keeps the sum of kMostTrellisDims
 // dimensions, each up to 255 times a word, within 32 bits.
 inline constexpr int kWordTop = 16383;
-enum class TrellisOperands : std::uint8_t { bytes, words };
 
 // Words of a key's string, and lines of a value's, whose windows are found together: a step. Windows repeat
 // their places in 24 and 48 bits at 3 bits, and in every word else. A step has so many quads (pairs) of
@@ -68,8 +66,8 @@ constexpr PairPlace pair_place(int bits, int pair) {
 
 // The kernels of a trellis code with these inner loops; without functions where there are none, or where the
 // code has no word order or no odd table.
-KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, TrellisOperands operands);
-ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, TrellisOperands operands);
+KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands);
+ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands);
 
 // The inner loops of a level for such a code, null where it has none: AVX2 has them for whole words.
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;

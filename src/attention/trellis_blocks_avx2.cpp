@@ -1,43 +1,20 @@
 // Trellis codes on AVX2 (pack/word_order.hpp draws the blocks).
 //
 // Windows are cut out of shifted words as in the kernels of AVX-512, 32 at a time: of 8 tokens of keys, or of
-// 8 dimensions of 4 tokens of values. A look-up in the 128 entries of an odd table is eight byte shuffles:
-// vpshufb gives 0 where the top bit of an index is set, and looks at the low four bits of the others, so with
-// 16 entries T_k of the table at a time
-//
-//     T[x] = T_0[x] ^ D_1[x - 16] ^ D_2[x - 32] ^ .. ^ D_7[x - 112],   D_k = T_k ^ T_(k-1),
-//
-// where the terms of k > x / 16 vanish and the others leave T_(x / 16). That costs so much more than a
-// product that products can be of 16 bits, and queries and weights need not be rounded to bytes
-// (TrellisOperands::words).
+// 8 dimensions of 4 tokens of values. A look-up in the 128 entries of an odd table is eight byte shuffles
+// (ByteTable). That costs so much more than a product that products can be of 16 bits, and queries and weights need
+// not be rounded to bytes (Operands::words).
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__)
-#include <immintrin.h>
-
 #include <utility>
 
-#include "attention/block_rows.hpp"
+#include "attention/byte_table_avx2.hpp"
+#include "attention/words_avx2.hpp"
 #include "pack/word_order.hpp"
-
-#define VELOXQUANT_INLINE inline __attribute__((always_inline))
 
 namespace veloxquant {
 namespace {
-
-VELOXQUANT_INLINE __m256i load(const void* bytes) {
-  return _mm256_load_si256(static_cast<const __m256i*>(bytes));
-}
-
-VELOXQUANT_INLINE __m256i broadcast4(const void* bytes) {
-  std::int32_t four;
-  __builtin_memcpy(&four, bytes, 4);
-  return _mm256_set1_epi32(four);
-}
-
-VELOXQUANT_INLINE void prefetch(const std::uint8_t* line) {
-  _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-}
 
 // call.operator()<0>() to call.operator()<Count - 1>().
 template <int Count, class Call>
@@ -50,39 +27,15 @@ VELOXQUANT_INLINE void for_each(const Call& call) {
 // Windows to bytes of the table.
 class LookUp {
  public:
-  explicit LookUp(const TrellisBytes& table) {
-    __m128i before = _mm_setzero_si128();
-    for (int k = 0; k < 8; ++k) {
-      const __m128i entries = _mm_load_si128(reinterpret_cast<const __m128i*>(table.bytes + 16 * k));
-      changes_[k] = _mm256_broadcastsi128_si256(_mm_xor_si128(entries, before));
-      before = entries;
-    }
-  }
-
+  explicit LookUp(const TrellisBytes& table) : table_(table.bytes) {}
   VELOXQUANT_INLINE __m256i operator()(__m256i windows) const {
     const __m256i negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), windows);
-    __m256i at = _mm256_xor_si256(windows, negative);
-    __m256i found = _mm256_xor_si256(negative, _mm256_shuffle_epi8(changes_[0], at));
-    for (int k = 1; k < 8; ++k) {
-      at = _mm256_sub_epi8(at, _mm256_set1_epi8(16));
-      found = _mm256_xor_si256(found, _mm256_shuffle_epi8(changes_[k], at));
-    }
-    return found;
+    return _mm256_xor_si256(negative, table_(_mm256_xor_si256(windows, negative)));
   }
 
  private:
-  __m256i changes_[8];
+  ByteTable<128> table_;
 };
-
-// Adds products of four neighbours in every 32-bit lane: two even ones and two odd ones.
-VELOXQUANT_INLINE __m256i add_products(__m256i sums, __m256i bytes, __m256i even, __m256i odd) {
-  const __m256i evens = _mm256_and_si256(bytes, _mm256_set1_epi16(255)), odds = _mm256_srli_epi16(bytes, 8);
-  sums = _mm256_add_epi32(sums, _mm256_madd_epi16(evens, even));
-  sums = _mm256_add_epi32(sums, _mm256_madd_epi16(odds, odd));
-  // Else the compiler adds up many products before the sum, for which there are no registers.
-  asm("" : "+x"(sums));
-  return sums;
-}
 
 // ---- keys ----
 
@@ -91,8 +44,9 @@ constexpr std::size_t kKeyWord = 4 * kBlockTokens;  // bytes from a word of a st
 // Bits [Shift, Shift + 32) of two words.
 template <int Shift>
 VELOXQUANT_INLINE __m256i joined_words(const std::uint8_t* word, const std::uint8_t* next) {
-  if constexpr (Shift == 0) return load(word);
-  return _mm256_or_si256(_mm256_srli_epi32(load(word), Shift), _mm256_slli_epi32(load(next), 32 - Shift));
+  if constexpr (Shift == 0) return Avx2::load(word);
+  return _mm256_or_si256(_mm256_srli_epi32(Avx2::load(word), Shift),
+                         _mm256_slli_epi32(Avx2::load(next), 32 - Shift));
 }
 
 // Every lane shifted right by Shift bits, left if negative.
@@ -142,9 +96,8 @@ void score_tokens(const KeyKernel& self, const LookUp& look_up, const std::byte*
   for (const std::uint8_t* word = words; word != end; word += kStep) {
     const std::uint8_t* const next = word + kStep == end ? words : word + kStep;
     for_each<key_step_quads(Bits)>([&]<int Q>() __attribute__((always_inline)) {
-      const __m256i codes = look_up(key_windows<Bits, Q>(word, next));
-      for (int r = 0; r < Rows; ++r, query += 8)
-        sums[r] = add_products(sums[r], codes, broadcast4(query), broadcast4(query + 4));
+      const WordPair codes = words_of(look_up(key_windows<Bits, Q>(word, next)));
+      for (int r = 0; r < Rows; ++r, query += 8) sums[r] = add_word_products(sums[r], codes, query);
     });
   }
   for (int r = 0; r < Rows && r < rows; ++r) {
@@ -161,7 +114,7 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
     for (int t = 16 * first_group; t < 16 * (first_group + groups); t += 8) {
       if (ahead != nullptr && t % 16 == 0) {
         for (std::size_t at = 0; at < kBlockTokens * self.spec.code_bytes(); at += kKeyWord)
-          prefetch(ahead + at + 4 * t);
+          Avx2::prefetch(ahead + at + 4 * t, 64);
       }
       score_tokens<Bits, Rows>(self, look_up, prepared, rows, block + 4 * t, scores + t);
     }
@@ -176,11 +129,11 @@ constexpr std::size_t kValueLine = 64 * kBlockTokens / 4;  // bytes from a line 
 // the string's words) further on.
 template <int Half>
 VELOXQUANT_INLINE __m256i value_line(const std::uint8_t* quad, int line, int lines) {
-  if (line < lines) return load(quad + kValueLine * static_cast<std::size_t>(line) + 32 * Half);
+  if (line < lines) return Avx2::load(quad + kValueLine * static_cast<std::size_t>(line) + 32 * Half);
   if constexpr (Half == 0) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quad + 8));
   std::int64_t begin;
   __builtin_memcpy(&begin, quad, 8);
-  const __m256i last = _mm256_blend_epi32(load(quad + 32), _mm256_set1_epi64x(begin), 3);
+  const __m256i last = _mm256_blend_epi32(Avx2::load(quad + 32), _mm256_set1_epi64x(begin), 3);
   return _mm256_permute4x64_epi64(last, _MM_SHUFFLE(0, 3, 2, 1));
 }
 
@@ -201,10 +154,8 @@ VELOXQUANT_INLINE __m256i value_windows(const std::uint8_t* quad, int line, int 
   return _mm256_packus_epi16(windows(kPlace.offset), windows(kPlace.offset + Bits));
 }
 
-// The weights of a block as words of 15 bits: of the four tokens of a quad the even ones, then the odd ones.
-// weight = step * word.
-struct alignas(32) WeightWords {
-  std::int16_t words[kKernelRows][kBlockTokens];
+// The weights of a block as words of 15 bits, weight = step * word.
+struct SummedWeights : WeightWords {
   float step[kKernelRows], sum[kKernelRows];
 };
 
@@ -212,23 +163,18 @@ VELOXQUANT_INLINE __m256i weight_words(__m256i high, __m256i low, bool wide) {
   return wide ? _mm256_srli_epi16(_mm256_or_si256(_mm256_slli_epi16(high, 8), low), 1) : high;
 }
 
-void split_weights(const BlockWeights& weights, int rows, bool wide, WeightWords& to) {
-  const __m256i low_bytes = _mm256_set1_epi16(255), ones = _mm256_set1_epi16(1);
+void split_weights(const BlockWeights& weights, int rows, bool wide, SummedWeights& to) {
+  const __m256i ones = _mm256_set1_epi16(1);
   for (int r = 0; r < rows; ++r) {
     __m256i sums = _mm256_setzero_si256();
     for (int t = 0; t < kBlockTokens; t += 32) {
-      const __m256i high = load(weights.u8 + r * kBlockTokens + t);
-      const __m256i low = wide ? load(weights.low + r * kBlockTokens + t) : high;
-      const __m256i even =
-          weight_words(_mm256_and_si256(high, low_bytes), _mm256_and_si256(low, low_bytes), wide);
-      const __m256i odd = weight_words(_mm256_srli_epi16(high, 8), _mm256_srli_epi16(low, 8), wide);
-      // Even and odd ones side by side: quads 0 1 | 4 5, and 2 3 | 6 7.
-      const __m256i first = _mm256_unpacklo_epi32(even, odd), second = _mm256_unpackhi_epi32(even, odd);
-      auto* words = reinterpret_cast<__m256i*>(to.words[r] + t);
-      _mm256_store_si256(words, _mm256_permute2x128_si256(first, second, 0x20));
-      _mm256_store_si256(words + 1, _mm256_permute2x128_si256(first, second, 0x31));
-      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(even, ones));
-      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(odd, ones));
+      const int at = r * kBlockTokens + t;
+      const WordPair high = words_of(Avx2::load(weights.u8 + at)),
+                     low = wide ? words_of(Avx2::load(weights.low + at)) : high;
+      const WordPair words = {weight_words(high.even, low.even, wide), weight_words(high.odd, low.odd, wide)};
+      store_weight_words(words, to.words[r] + t);
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(words.even, ones));
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(words.odd, ones));
     }
     alignas(32) std::int32_t lanes[8];
     _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sums);
@@ -241,17 +187,14 @@ void split_weights(const BlockWeights& weights, int rows, bool wide, WeightWords
 
 // Eight sums of each row: half a pair of dimensions of the step at `line`.
 template <int Bits, int Rows, int Pair, int Half>
-VELOXQUANT_INLINE void add_half(const LookUp& look_up, const WeightWords& weights, float table_step, int rows,
-                                const std::uint8_t* block, int line, int lines, std::size_t stride,
+VELOXQUANT_INLINE void add_half(const LookUp& look_up, const SummedWeights& weights, float table_step,
+                                int rows, const std::uint8_t* block, int line, int lines, std::size_t stride,
                                 float* sums) {
   __m256i part[Rows];
   for (int r = 0; r < Rows; ++r) part[r] = _mm256_setzero_si256();
   for (int q = 0; q < kBlockTokens / 4; ++q) {
-    const __m256i codes = look_up(value_windows<Bits, Pair, Half>(block + 64 * q, line, lines));
-    for (int r = 0; r < Rows; ++r) {
-      part[r] = add_products(part[r], codes, broadcast4(weights.words[r] + 4 * q),
-                             broadcast4(weights.words[r] + 4 * q + 2));
-    }
+    const WordPair codes = words_of(look_up(value_windows<Bits, Pair, Half>(block + 64 * q, line, lines)));
+    for (int r = 0; r < Rows; ++r) part[r] = add_word_products(part[r], codes, weights.words[r] + 4 * q);
   }
   for (int r = 0; r < Rows && r < rows; ++r) {
     float* to = sums + static_cast<std::size_t>(r) * stride;
@@ -270,13 +213,13 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
   const LookUp look_up(table);
   const std::size_t stride = sum_stride(self);
   const int lines = self.spec.head_dim * Bits / 128;
-  WeightWords words;
+  SummedWeights words;
   split_weights(weights, kernel_row_width(rows), trellis_is_wide(Bits), words);
   with_row_width(rows, [&]<int Rows>() {
     for (int line = 0; line < lines; line += value_step_lines(Bits), sums += 16 * kPairs) {
       if (ahead != nullptr) {
         const std::uint8_t* from = ahead + kValueLine * static_cast<std::size_t>(line);
-        for (std::size_t i = 0; i < kValueLine * value_step_lines(Bits); i += 64) prefetch(from + i);
+        Avx2::prefetch(from, kValueLine * value_step_lines(Bits));
       }
       for_each<kPairs>([&]<int Pair>() __attribute__((always_inline)) {
         add_half<Bits, Rows, Pair, 0>(look_up, words, table.step, rows, block, line, lines, stride,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <ranges>
 #include <span>
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
@@ -17,11 +18,15 @@ void find_token_places(std::int64_t frame, std::int64_t coded, std::span<TokenPl
   if (frame == 0) return;
   const std::int64_t first = coded / frame * frame;
   std::int64_t start = position(first);
-  const bool gaps = position(coded) - start != coded - first;
-  for (std::int64_t c = gaps ? first : coded; c < coded + static_cast<std::int64_t>(places.size()); ++c) {
+  // Frames that gaps have cut short: the next begins at the first token that is too far from the last begin.
+  for (std::int64_t from = first; position(coded) - start >= frame; start = position(from)) {
+    from = *std::ranges::partition_point(std::views::iota(from, coded + 1),
+                                         [&](std::int64_t c) { return position(c) - start < frame; });
+  }
+  for (std::int64_t c = coded; c < coded + static_cast<std::int64_t>(places.size()); ++c) {
     const std::int64_t here = position(c);
     if (c % frame == 0 || here - start >= frame) start = here;
-    if (c >= coded) places[static_cast<std::size_t>(c - coded)] = {.position = here, .frame_start = start};
+    places[static_cast<std::size_t>(c - coded)] = {.position = here, .frame_start = start};
   }
 }
 

@@ -10,6 +10,7 @@ void write_settings(const SpectralSettings& s, ArtifactStore& store) {
   store.set_fact("code", to_string(s.code));
   store.set_fact("gain", s.gain ? "true" : "false");
   store.set_fact("target_bits", fmt::format("{}", s.target_bits));
+  store.set_fact("rope", s.rope);
 }
 
 SpectralSettings read_settings(const ArtifactStore& store) {
@@ -23,6 +24,7 @@ SpectralSettings read_settings(const ArtifactStore& store) {
   s.code = run_code_from(read_fact(store, "code", kSpectralMethod));
   s.gain = read_fact(store, "gain", kSpectralMethod) == "true";
   s.target_bits = read_number(store, "target_bits", kSpectralMethod);
+  s.rope = read_fact(store, "rope", kSpectralMethod);
   return s;
 }
 

@@ -6,7 +6,8 @@
 //     layers.<n>.<keys|values>.lambda    f32 [kv_heads, head_dim]             variances, descending
 //     layers.<n>.<keys|values>.weight    f32 [kv_heads]                       nats per squared error
 //
-// The fact `method` tells these means from those that centring subtracts, which are of keys after RoPE.
+// The fact `rope` is the rotary embedding (to_string(RopeConfig)) in which keys were turned back: artifacts serve no
+// other. The fact `method` tells these means from those that centring subtracts, which are of keys after RoPE.
 // It stores what was found out about the model and serves any budget: the allocation is made when a method is
 // created.
 #pragma once
@@ -33,6 +34,7 @@ struct SpectralSettings {
   RunCode code = RunCode::trellis;
   bool gain = true;
   double target_bits = 2;
+  std::string rope;  // to_string(RopeConfig)
 
   ModelGroups groups() const { return {model, layers, kv_heads, head_dim}; }
 };

@@ -42,7 +42,7 @@ void set_option(QuantizerOptions& o, const std::string& key, const std::string& 
 }
 
 template <class T>
-void require(bool good, const char* option, const T& value, const char* limit) {
+void require(bool good, const char* option, const T& value, const std::string& limit) {
   if (!good) throw ConfigError("config", fmt::format("{} is {}; {}", option, value, limit));
 }
 
@@ -138,8 +138,8 @@ KVCacheConfig::KVCacheConfig(KVCacheOptions options) : options_(std::move(option
   const KVCacheOptions& o = options_;
   require(o.layers >= 1 && o.layers <= 65536, "layers", o.layers, "it is from 1 to 65536");
   require(o.kv_heads >= 1 && o.kv_heads <= 65536, "kv_heads", o.kv_heads, "it is from 1 to 65536");
-  require(o.head_dim >= 2 && o.head_dim <= 4096 && o.head_dim % 2 == 0, "head_dim", o.head_dim,
-          "it is even and from 2 to 4096");
+  require(o.head_dim >= 2 && o.head_dim <= kMaxCachedHeadDim && o.head_dim % 2 == 0, "head_dim", o.head_dim,
+          fmt::format("it is even and from 2 to {}", kMaxCachedHeadDim));
   require(o.batch >= 1 && o.batch <= 65536, "batch", o.batch, "it is from 1 to 65536");
   require(o.sinks >= 0 && o.sinks <= 1 << 20, "sinks", o.sinks, "it is from 0 to 1048576");
   require(o.recent >= 0 && o.recent <= 1 << 20, "recent", o.recent, "it is from 0 to 1048576");

@@ -148,6 +148,15 @@ RopeConfig rope_from_json(const Json& json) {
 const char* to_string(RopeConfig::Pairing pairing) noexcept { return enum_name(pairing, kPairings); }
 const char* to_string(RopeConfig::Scaling scaling) noexcept { return enum_name(scaling, kScalings); }
 
+std::string to_string(const RopeConfig& r) {
+  std::string text = fmt::format("theta {}, {} coordinates {}", r.theta, r.rotary_dim, to_string(r.pairing));
+  if (r.scaling == RopeConfig::Scaling::none) return text;
+  text += fmt::format(", {} {}", to_string(r.scaling), r.factor);
+  if (r.scaling == RopeConfig::Scaling::llama3)
+    text += fmt::format(" {} {} {}", r.low_freq_factor, r.high_freq_factor, r.original_max_position);
+  return text;
+}
+
 std::string KVCacheConfig::to_json() const {
   const KVCacheOptions& o = options_;
   Json json = {{"layers", o.layers},

@@ -3,6 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -19,30 +25,49 @@
 namespace veloxquant {
 namespace {
 
-// The targets in use; kept, since Highway asks the CPU each time and virtual machines answer that slowly (15 us here).
-std::atomic<std::int64_t> in_use{0};
+struct Level {
+  std::string name;
+  std::int64_t target;  // of Highway
+  bool dot_products;    // of bytes, on Arm
+};
 
-// The level's bit among Highway's targets; lower bits are better. 0: all that the CPU serves.
-void use_targets(std::int64_t targets) {
-  hwy::SetSupportedTargetsForTest(targets);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  in_use.store(hwy::SupportedTargets() & HWY_TARGETS, std::memory_order_release);
+bool cpu_has_dot_products() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
 }
 
-std::int64_t supported() {
-  static const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
-  return targets;
+// What this build has and this CPU serves, best first. Arm's dot products are a level of their own above NEON.
+const std::vector<Level>& levels() {
+  static const std::vector<Level> served = [] {
+    const bool dots = cpu_has_dot_products();
+    std::vector<Level> found;
+    for (std::int64_t rest = hwy::SupportedTargets() & HWY_TARGETS; rest != 0; rest &= rest - 1) {
+      const std::int64_t target = rest & -rest;
+      if (target == HWY_NEON && dots) found.push_back({"NEON_DOT", target, true});
+      found.push_back({hwy::TargetName(target), target, dots && target != HWY_NEON});
+    }
+    return found;
+  }();
+  return served;
 }
+
+// The level in use; kept, since Highway asks the CPU each time and virtual machines answer that slowly (15 us here).
+std::atomic<const Level*> in_use{nullptr};
 
 // `source` is named in the refusal: the environment variable or the caller's argument.
 void pin(const std::string& name, const char* source) {
-  if (name.empty()) return use_targets(0);
-  for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1) {
-    const std::int64_t target = rest & -rest;
-    if (name == hwy::TargetName(target)) return use_targets(target);
+  const auto is_asked_for = [&](const Level& level) { return name.empty() || level.name == name; };
+  const auto level = std::find_if(levels().begin(), levels().end(), is_asked_for);
+  if (level == levels().end()) {
+    throw UnsupportedError("cpu level", fmt::format("{} '{}' is not available here; available are {}", source,
+                                                    name, fmt::join(available_cpu_levels(), ", ")));
   }
-  throw UnsupportedError("cpu level", fmt::format("{} '{}' is not available here; available are {}", source,
-                                                  name, fmt::join(available_cpu_levels(), ", ")));
+  hwy::SetSupportedTargetsForTest(name.empty() ? 0 : level->target);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  in_use.store(&*level, std::memory_order_release);
 }
 
 }  // namespace
@@ -53,7 +78,7 @@ void obey_cpu_environment() {
   if (obeyed.load(std::memory_order_acquire)) return;
   static std::once_flag once;
   std::call_once(once, [] {
-    in_use.store(supported(), std::memory_order_release);
+    in_use.store(&levels().front(), std::memory_order_release);
     if (const char* name = std::getenv("VELOXQUANT_CPU"); name != nullptr && *name != '\0')
       pin(name, "VELOXQUANT_CPU");
   });
@@ -62,14 +87,17 @@ void obey_cpu_environment() {
 
 std::string cpu_level() {
   obey_cpu_environment();
-  const std::int64_t targets = in_use.load(std::memory_order_acquire);
-  return hwy::TargetName(targets & -targets);
+  return in_use.load(std::memory_order_acquire)->name;
+}
+
+bool level_has_dot_products() {
+  obey_cpu_environment();
+  return in_use.load(std::memory_order_acquire)->dot_products;
 }
 
 std::vector<std::string> available_cpu_levels() {
   std::vector<std::string> names;
-  for (std::int64_t rest = supported(); rest != 0; rest &= rest - 1)
-    names.emplace_back(hwy::TargetName(rest & -rest));
+  for (const Level& level : levels()) names.push_back(level.name);
   return names;
 }
 

@@ -2,8 +2,11 @@
 #include <xxhash.h>
 
 #include <cmath>
+#include <set>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/eval/activation_file.hpp>
+
+#include "core/quote.hpp"
 
 namespace veloxquant {
 namespace {
@@ -36,7 +39,9 @@ ActivationFile ActivationFile::open(const std::filesystem::path& path) {
                         fmt::format("{} has no tensor '{}'", file.name(), tensor_name(0, 0, "keys")));
   const Shape& first = file.tensors().at(tensor_name(0, 0, "keys")).shape;
   result.tokens_ = first.size() == 3 ? first[1] : 0;
+  std::set<std::string> read;
   const auto require = [&](const std::string& name, const Shape& shape) {
+    read.insert(name);
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end())
       throw ArtifactError("activations", fmt::format("{} has no tensor '{}'", file.name(), name));
@@ -58,6 +63,14 @@ ActivationFile ActivationFile::open(const std::filesystem::path& path) {
     }
     if (result.has_outputs())
       require(fmt::format("layers.{}.output", layer), {config.hidden, config.heads * dim});
+  }
+  for (const auto& [name, info] : file.tensors()) {
+    if (!read.contains(name)) {
+      throw ArtifactError("activations",
+                          fmt::format("{}: {} is of no window (they count from 0 without a gap, here to {}) "
+                                      "and of no layer of the config",
+                                      file.name(), quote(name), result.windows_ - 1));
+    }
   }
   return result;
 }
@@ -86,10 +99,12 @@ Tensor ActivationFile::values(std::size_t window, int layer) const {
 }
 
 std::uint64_t ActivationFile::hash() const {
-  std::uint64_t hash = 0;
+  const std::string config = file_.metadata().at("config");
+  std::uint64_t hash = XXH3_64bits(config.data(), config.size());
   for (const auto& [name, info] : file_.tensors()) {
     const Tensor tensor = file_.tensor(name);
-    hash = XXH3_64bits_withSeed(tensor.raw(), tensor.nbytes(), hash ^ XXH3_64bits(name.data(), name.size()));
+    const std::string head = fmt::format("{} {} {}", name, to_string(info.dtype), to_string(info.shape));
+    hash = XXH3_64bits_withSeed(tensor.raw(), tensor.nbytes(), hash ^ XXH3_64bits(head.data(), head.size()));
   }
   return hash;
 }

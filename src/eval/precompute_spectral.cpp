@@ -48,7 +48,8 @@ class SpectralPrecompute {
                   options.frame,
                   options.code,
                   options.gain,
-                  request.target_bits},
+                  request.target_bits,
+                  to_string(source_.model.config.rope)},
         groups_(settings_.groups()),
         turn_(std::make_shared<const RopeTurn>(source_.model.config.rope, source_.model.config.head_dim)),
         run_(source_, request,
@@ -99,14 +100,24 @@ class SpectralPrecompute {
   AllocationGroup group(std::size_t g, double weight) const { return {fits_[g].lambda, weight, kRunStep}; }
 
   void weigh(const ModelStatistics& statistics) {
-    if (options_.sensitivity == Sensitivity::proxy) {
-      const auto count = static_cast<double>(source_.windows);
-      for (std::size_t g = 0; g < weights_.size(); ++g) {
-        const double square = statistics.layers()[as_size(groups_.layer_of(g))].hidden_square / count;
-        weights_[g] = static_cast<float>(1 / std::max(square, 1e-30));
-      }
-    }
+    if (options_.sensitivity == Sensitivity::proxy) weigh_by_inputs(statistics);
     if (options_.sensitivity == Sensitivity::measured) measure_weights();
+  }
+
+  // A layer whose inputs are (nearly) zero has no weight without bound.
+  void weigh_by_inputs(const ModelStatistics& statistics) {
+    constexpr double kLeast = 1e-6;  // beside the layer of the largest inputs
+    const auto square = [&](int layer) {
+      return statistics.layers()[as_size(layer)].hidden_square / static_cast<double>(source_.windows);
+    };
+    double largest = 0;
+    for (int layer = 0; layer < settings_.layers; ++layer) largest = std::max(largest, square(layer));
+    if (!(largest > 0))
+      throw NumericError("precompute",
+                         "the inputs of all layers are zero, and they are what the sensitivity "
+                         "'proxy' weighs layers by; take 'none'");
+    for (std::size_t g = 0; g < weights_.size(); ++g)
+      weights_[g] = static_cast<float>(1 / std::max(square(groups_.layer_of(g)), kLeast * largest));
   }
 
   // Every group alone at 2 bits, with its own water-filling.
@@ -180,9 +191,9 @@ class SpectralPrecompute {
 };
 
 void check(const ModelConfig& model, const SpectralOptions& options) {
-  if (options.frame < 0) {
-    throw ConfigError("precompute",
-                      fmt::format("frames of {} tokens; 0 means none, else 1 or more", options.frame));
+  if (options.frame < 0 || options.frame > kEndlessFrame) {
+    throw ConfigError("precompute", fmt::format("frames of {} tokens; 0 means none, else from 1 to {}",
+                                                options.frame, kEndlessFrame));
   }
   if (options.sensitivity == Sensitivity::measured && options.sensitivity_windows < 1) {
     throw ConfigError("precompute", "weights cannot be measured on 0 windows");

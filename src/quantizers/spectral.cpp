@@ -1,5 +1,7 @@
 #include "quantizers/spectral.hpp"
 
+#include <fmt/format.h>
+
 #include <set>
 #include <utility>
 #include <vector>
@@ -8,6 +10,7 @@
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include "calibration/spectral_artifact.hpp"
+#include "core/quote.hpp"
 #include "quantizers/model_budget.hpp"
 #include "quantizers/spectral_head.hpp"
 
@@ -121,7 +124,14 @@ std::shared_ptr<const Quantizer> make_spectral(const QuantizerOptions& o) {
                              "method 'spectral' turns keys back and needs the model's rotary embedding: set "
                              "KVCacheOptions::rope");
     }
-    turn = std::make_shared<const RopeTurn>(*context.config->options().rope, o.head_dim);
+    const RopeConfig& rope = *context.config->options().rope;
+    if (to_string(rope) != s.rope) {
+      throw ArtifactError("create",
+                          fmt::format("the artifacts are of keys under the rotary embedding {}, the "
+                                      "cache's is {}; run precompute on this model",
+                                      quote(s.rope), quote(to_string(rope))));
+    }
+    turn = std::make_shared<const RopeTurn>(rope, o.head_dim);
     frame = s.frame == 0 ? kEndlessFrame : s.frame;
   }
   const Shape rows{s.kv_heads, s.head_dim}, matrices{s.kv_heads, s.head_dim, s.head_dim};

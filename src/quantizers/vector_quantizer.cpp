@@ -1,6 +1,7 @@
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "core/input.hpp"
+#include "core/quote.hpp"
 
 namespace veloxquant {
 namespace {
@@ -61,6 +63,18 @@ void check_encoded(const EncodedVector& e, const EncodedLayout& layout) {
                                    : fmt::format("scales need {} {}", to_string(layout.scale_dtype),
                                                  to_string(layout.scales_shape)));
   }
+}
+
+constexpr const char* kFingerprint = "quantizer";
+
+void check_fingerprint(const EncodedVector& e, const std::string& own) {
+  const auto found = e.metadata.find(kFingerprint);
+  if (found == e.metadata.end()) return;  // made by a program from bytes that it kept
+  const auto* const theirs = std::get_if<std::string>(&found->second);
+  if (theirs != nullptr && *theirs == own) return;
+  throw ConfigError("decode", fmt::format("the codes are of the quantizer {}, this one is {}; method, width, "
+                                          "seed, artifacts and first position must be those of encode()",
+                                          theirs == nullptr ? "?" : quote(*theirs), own));
 }
 
 void require_heads(const VectorQuantizer& method, const Shape& shape, const char* operation) {
@@ -156,6 +170,9 @@ EncodedVector VectorQuantizer::encode(const Tensor& x) const {
   require_heads(*this, x.shape(), "encode");
   const EncodedLayout layout(*this, x.shape());
   EncodedVector result;
+  result.metadata[kFingerprint] = fingerprint();
+  if (const CodeSpec* spec = layout.heads > 0 ? code_spec(0) : nullptr)
+    result.metadata["code"] = spec->name();
   result.original_shape = x.shape();
   result.dtype = x.dtype();
   result.indices = Tensor::empty(layout.codes_shape, DType::u8);
@@ -181,6 +198,7 @@ Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
   require_heads(*this, shape, "decode");
   const EncodedLayout layout(*this, shape);
   check_encoded(encoded, layout);
+  check_fingerprint(encoded, fingerprint());
   const Tensor indices = encoded.indices.contiguous();
   const Tensor scale = encoded.scale ? encoded.scale->contiguous() : Tensor();
   const auto* const scales = encoded.scale ? static_cast<const std::uint8_t*>(scale.raw()) : nullptr;
@@ -194,6 +212,25 @@ Tensor VectorQuantizer::decode(const EncodedVector& encoded) const {
     }
   }
   return narrowed_vectors(rows, encoded.dtype, "decode");
+}
+
+std::string VectorQuantizer::fingerprint() const {
+  // Small whole numbers, so that every code holds them and no library's rounding matters.
+  constexpr std::size_t kProbes = 2;
+  std::vector<float> rows(kProbes * static_cast<std::size_t>(head_dim()));
+  std::uint32_t state = 1;
+  for (float& value : rows) {
+    state = state * 1664525u + 1013904223u;  // Numerical Recipes' generator
+    value = static_cast<float>(state >> 27) - 15.5f;
+  }
+  std::uint64_t hash = static_cast<std::uint64_t>(head_dim());
+  for (int h = 0; h < std::max(1, kv_heads()); ++h) {
+    std::vector<std::uint8_t> codes(kProbes * code_bytes(h)), scales(kProbes * scale_bytes(h));
+    encode_rows(rows.data(), kProbes, h, codes.data(), scales.data());
+    for (const auto* bytes : {&codes, &scales})
+      hash = XXH3_64bits_withSeed(bytes->data(), bytes->size(), hash);
+  }
+  return fmt::format("{:016x}", hash);
 }
 
 double VectorQuantizer::bits_per_element() const {

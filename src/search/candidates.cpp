@@ -7,10 +7,13 @@
 #include <vector>
 #include <veloxquant/core/error.hpp>
 
+#include "codebook/row_math.hpp"
 #include "core/input.hpp"
 
 namespace veloxquant {
 namespace {
+
+constexpr double kLargestNorm = 1e30;  // with scales of f16, inner products then stay in the range of f32
 
 struct Better {
   bool operator()(const Neighbour& a, const Neighbour& b) const noexcept {
@@ -54,7 +57,11 @@ Tensor checked_query(const Tensor& query, int dims) {
     throw ShapeError("search", fmt::format("the query has shape {}, but must be [{}]",
                                            query.defined() ? to_string(query.shape()) : "of nothing", dims));
   }
-  return checked_vectors(query.contiguous().reshape({1, 1, 1, dims}), dims, "search").reshape({dims});
+  Tensor rows = checked_vectors(query.contiguous().reshape({1, 1, 1, dims}), dims, "search").reshape({dims});
+  const double norm = std::sqrt(dot(rows.data<float>(), rows.data<float>(), dims));
+  if (norm > kLargestNorm)
+    throw NumericError("search", fmt::format("the query's norm is {}, but at most {}", norm, kLargestNorm));
+  return rows;
 }
 
 SearchResult best_of(std::span<const Estimate> estimates, int top_k,
@@ -74,7 +81,11 @@ SearchResult best_of(std::span<const Estimate> estimates, int top_k,
     std::pop_heap(candidates.begin(), candidates.end(), Worse());
     const Neighbour candidate = candidates.back();
     if (best.size() == k && candidate.score < best.front().score) break;
-    best.push_back({candidate.index, exact(static_cast<std::size_t>(candidate.index))});
+    const float score = exact(static_cast<std::size_t>(candidate.index));
+    if (!std::isfinite(score))
+      throw NumericError("search",
+                         fmt::format("the inner product with vector {} is {}", candidate.index, score));
+    best.push_back({candidate.index, score});
     std::push_heap(best.begin(), best.end(), Better());
     ++result.reranked;
     if (best.size() <= k) continue;

@@ -36,11 +36,11 @@ float SignQuery::product(const std::uint8_t* signs) const noexcept {
 SignPlanes::SignPlanes(int dims)
     : code_(make_rabitq_code(1, dims, ScaleMode::unbiased)),
       width_(code_->spec().code_bytes()),
-      margin_step_(static_cast<float>(std::sqrt(dims / (dims - 1.0)) / 255)) {}
+      margin_step_(static_cast<float>(std::sqrt(dims / (dims - 1.0)) / 255)),
+      factor_margin_(static_cast<float>(std::ldexp(std::sqrt(dims), -25))) {}
 
 void SignPlanes::append(const float* rows, std::size_t count) {
   const CodeSpec& spec = code_->spec();
-  const std::size_t before = size();
   std::vector<std::uint8_t> signs(count * width_);
   std::vector<f16> factors(count);
   std::vector<std::uint8_t> sines(count);
@@ -52,9 +52,6 @@ void SignPlanes::append(const float* rows, std::size_t count) {
     const double lost = square > 0 ? 1 - sum * sum / (square * spec.head_dim) : 0;
     sines[i] = static_cast<std::uint8_t>(std::min(255.0, std::ceil(255 * std::sqrt(std::max(0.0, lost)))));
   }
-  signs_.reserve((before + count) * width_);
-  factors_.reserve(before + count);
-  sines_.reserve(before + count);
   signs_.insert(signs_.end(), signs.begin(), signs.end());
   factors_.insert(factors_.end(), factors.begin(), factors.end());
   sines_.insert(sines_.end(), sines.begin(), sines.end());

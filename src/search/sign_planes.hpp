@@ -45,7 +45,7 @@ class SignPlanes {
   float factor(std::size_t i) const noexcept { return to_f32(factors_[i]); }
   // Of the inner product with a query of norm one, for eps0 = 1.
   float margin(std::size_t i) const noexcept {
-    return factor(i) * static_cast<float>(sines_[i]) * margin_step_;
+    return factor(i) * static_cast<float>(sines_[i]) * margin_step_ + factor_margin_;
   }
   // Bytes of the vectors, and all that is held.
   std::size_t vector_bytes() const noexcept { return size() * (width_ + 3); }
@@ -55,6 +55,7 @@ class SignPlanes {
   std::shared_ptr<const RowCode> code_;  // rabitq, 1 bit
   std::size_t width_;                    // bytes of signs
   float margin_step_;
+  float factor_margin_;  // what the rounding of a factor below the normal f16 numbers may have done
   std::vector<std::uint8_t> signs_;
   std::vector<f16> factors_;
   std::vector<std::uint8_t> sines_;  // in 255ths, rounded up

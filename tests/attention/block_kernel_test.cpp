@@ -9,6 +9,7 @@
 #include "attention/attend_blocks.hpp"
 #include "attention/random_cache.hpp"
 #include "codebook/row_code.hpp"
+#include "core/dispatch.hpp"
 #include "pack/block_order.hpp"
 
 namespace veloxquant::test {
@@ -183,6 +184,28 @@ TEST(BlockKernels, PeakyRows) {
       const double share = error_share({bits, bits, 128, 500, 8, Visibility::all, 30.0f}, random);
       EXPECT_LE(share, 0.02) << level << " " << bits;
     }
+  });
+}
+
+// No level decodes where docs/architecture.md says that it reads packed codes, or the reverse.
+TEST(BlockKernels, LevelsHaveTheKernelsThatTheyAreSaidToHave) {
+  on_every_cpu_level([](const std::string& level) {
+    EXPECT_EQ(cpu_level(), level);
+    EXPECT_FALSE(level == "NEON" && level_has_dot_products());
+    const bool avx2 = level == "AVX3_DL" || level == "AVX3" || level == "AVX2";
+    const auto expect = [&](const std::unique_ptr<RowCode>& code, bool kernels) {
+      const CodeSpec& spec = code->spec();
+      EXPECT_EQ(find_key_kernel(spec, AttentionArithmetic::fast).scores != nullptr, kernels)
+          << level << ", keys in " << spec.name();
+      EXPECT_EQ(find_value_kernel(spec, AttentionArithmetic::fast).add != nullptr, kernels)
+          << level << ", values in " << spec.name();
+    };
+    for (int bits = 1; bits <= 8; ++bits) {
+      expect(make_scalar_code(bits, 128, ScaleMode::one), avx2 || (bits <= 4 && level_has_dot_products()));
+    }
+    for (int bits = 1; bits <= 4; ++bits) expect(make_trellis_code(bits, 128, ScaleMode::one), avx2);
+    for (const int bits : {2, 3, 4, 5, 6, 8}) expect(make_affine_code(bits, 64, 128), avx2);
+    for (const int bits : {4, 8}) expect(make_integer_code(bits, 128), avx2);
   });
 }
 

@@ -50,6 +50,21 @@ TEST(Clone, WritesStayOnTheirSide) {
   }
 }
 
+// A clone is a whole cache, also for those who know the abstraction only.
+TEST(Clone, AttendsSavesAndLoads) {
+  const TemporaryFile file;
+  PackedKVCache cache = make_cache(kSetup);
+  cache.append(random_vectors({2, 2, 100, 64}, 1));
+  const std::unique_ptr<KVCache> clone = cache.clone();
+  const Tensor queries = random_vectors({2, 4, 1, 64}, 2);
+  EXPECT_TRUE(same_floats(clone->attend(queries), cache.attend(queries)));
+  clone->append(random_vectors({2, 2, 30, 64}, 3));
+  clone->save(file.path());
+  cache.load(file.path());
+  EXPECT_EQ(cache.size(), 130);
+  EXPECT_TRUE(same_floats(clone->attend(queries), cache.attend(queries)));
+}
+
 TEST(Clone, ManyBranchesOfOnePrefix) {
   const std::size_t before = held_bytes();
   {

@@ -85,6 +85,20 @@ TEST(SpectralFit, ScalesOfChannelsAreNothing) {
     EXPECT_NEAR(scaled.lambda[c], plain.lambda[c], 1e-4f * plain.lambda[0]) << c;
 }
 
+// Nobody reads the head, or as good as nobody.
+TEST(SpectralFit, AHeadThatIsNotReadWantsNoBits) {
+  const auto covariance = covariance_of(testing::correlated_rows(4000, kDim, 1));
+  for (const double size : {0.0, 1e-30}) {
+    std::vector<double> metric(kSize * kSize);
+    metric[0] = size;
+    const SpectralFit fit = fit_spectral(covariance, metric, kDim);
+    for (const float lambda : fit.lambda) EXPECT_EQ(lambda, 0);
+    for (const float value : fit.inverse) EXPECT_LE(std::abs(value), 1.001f);
+    const auto whole = outer(fit.forward, fit.forward);
+    for (std::size_t i = 0; i < kSize; ++i) EXPECT_NEAR(whole[i * (kSize + 1)], 1, 1e-5);
+  }
+}
+
 TEST(SymmetricEigen, IsDescendingAndSignsAreFixed) {
   const auto a = covariance_of(testing::correlated_rows(500, kDim, 3));
   const SymmetricEigen eigen = symmetric_eigen(a, kDim);

@@ -50,7 +50,8 @@ Calibrated calibrate(std::int64_t frame, float offset, const std::string& model 
                   .frame = frame,
                   .code = RunCode::trellis,
                   .gain = true,
-                  .target_bits = 3},
+                  .target_bits = 3,
+                  .rope = to_string(rope())},
                  store);
   for (const Role role : {Role::keys, Role::values}) {
     std::vector<float> mean, basis, inverse, lambda;
@@ -334,6 +335,11 @@ TEST(Spectral, SaysWhatItLacks) {
   EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"),
                                   testing::with_fact(*made.store, "method", "vecinfer")),
                ArtifactError);
+  KVCacheOptions turned = config_for("spectral:2", "spectral:2")->options();
+  turned.model.clear();
+  EXPECT_NO_THROW(make_layer_methods(KVCacheConfig(turned), made.store));
+  turned.rope->theta = 123;
+  EXPECT_THROW(make_layer_methods(KVCacheConfig(turned), made.store), ArtifactError);
 }
 
 TEST(Spectral, TakesTensorsOfItsOwnHeadsOnly) {

@@ -17,12 +17,24 @@ import tempfile
 PROBE = """
 <script>
 addEventListener('load', () => {
-  const found = { overlaps: [], outside: [], marks: 0, plots: document.querySelectorAll('svg').length };
+  const found = { overlaps: [], on_lines: [], outside: [], cut: [], names: [], marks: 0,
+                  plots: document.querySelectorAll('svg').length,
+                  wider_than_the_window: document.documentElement.scrollWidth > innerWidth };
+  for (const table of document.querySelectorAll('.wide'))
+    if (table.scrollWidth > table.clientWidth) found.cut.push(table.textContent.slice(0, 40));
   for (const svg of document.querySelectorAll('svg')) {
     const frame = svg.getBoundingClientRect();
-    const labels = [...svg.querySelectorAll('.label')].map(e => [e.textContent, e.getBoundingClientRect()]);
+    const labels = [...svg.querySelectorAll('.label')].map(e => [e.firstChild.data, e.getBoundingClientRect()]);
+    found.names.push(labels.map(l => l[0]));
+    for (const line of svg.querySelectorAll('.line, .rule'))
+      for (let at = 0; at < line.getTotalLength(); at += 2) {
+        const p = line.getPointAtLength(at).matrixTransform(svg.getScreenCTM());
+        for (const [text, r] of labels)
+          if (p.x > r.left + 1 && p.x < r.right - 1 && p.y > r.top + 3 && p.y < r.bottom - 3)
+            if (!found.on_lines.includes(text)) found.on_lines.push(text);
+      }
     found.marks += svg.querySelectorAll('.mark').length;
-    for (const [text, r] of [...svg.querySelectorAll('text')].map(e => [e.textContent, e.getBoundingClientRect()]))
+    for (const [text, r] of [...svg.querySelectorAll('text')].map(e => [e.firstChild.data, e.getBoundingClientRect()]))
       if (r.left < frame.left - 2 || r.right > frame.right + 2 || r.top < frame.top - 2 || r.bottom > frame.bottom + 2)
         found.outside.push(text);
     for (let i = 0; i < labels.length; ++i)
@@ -52,7 +64,7 @@ class Found(html.parser.HTMLParser):
 
 
 def browse(browser, page, *flags):
-    return subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,1800", *flags,
+    return subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", *flags,
                            page.as_uri()], capture_output=True, text=True, check=True, timeout=120).stdout
 
 
@@ -75,18 +87,28 @@ def main():
             if result["kl"]:
                 assert f"KL {result['kl']:.4g}" in text, f"the KL of {result['spec']} is on the page"
 
+        assert "±" in text and "+-" not in text, "plus-minus signs are typeset"
+        assert "<li><b>trellis:2</b>: 2.25 bits per element, 7.1 times less than fp16; KL " in text, "a verdict a method"
+
         probed = folder / "probed.html"
-        probed.write_text(text.replace("</body>", PROBE + "</body>"))
-        parser = Found()
-        parser.feed(browse(browser, probed, "--dump-dom"))
-        found = json.loads(parser.text)
-        print(found)
-        assert found["plots"] == 4 and found["marks"] > 20, "four plots with their marks"
-        assert not found["overlaps"], "no label lies over another"
-        assert not found["outside"], "nothing hangs out of its plot"
+        # As on a screen of either width, and as on paper.
+        for width, page_text in (1200, text), (700, text), (718, text.replace("@media print", "@media screen")):
+            probed.write_text(page_text.replace("</body>", PROBE + "</body>"))
+            parser = Found()
+            parser.feed(browse(browser, probed, f"--window-size={width},2400", "--dump-dom"))
+            found = json.loads(parser.text)
+            print(width, found)
+            assert found["plots"] == 4 and found["marks"] > 20, "four plots with their marks"
+            assert not found["overlaps"], "no label lies over another"
+            assert not found["on_lines"], "no label lies on a line"
+            assert not found["outside"], "nothing hangs out of its plot"
+            assert not found["cut"] and not found["wider_than_the_window"], "nothing is behind a scroll bar"
+            rows = len(json.loads(output.read_text())["results"])
+            assert len(found["names"][0]) == rows - 1, "every point of the first plot has its label"
+            assert len(found["names"][2]) == rows, "every line of the memory plot has its name at its end"
 
         picture = folder / "report.png"
-        browse(browser, page, f"--screenshot={picture}")
+        browse(browser, page, f"--screenshot={picture}", "--window-size=1300,1800")
         assert picture.stat().st_size > 50_000, "the page is not blank"
     return 0
 

@@ -124,6 +124,24 @@ TEST(Registry, EveryBuiltInEncodesAndDecodesByTheContract) {
   }
 }
 
+// Bytes of another quantizer would decode to nonsense.
+TEST(VectorQuantizer, DecodesItsOwnCodesOnly) {
+  const auto make = [](const char* name, std::uint64_t seed, ScaleMode scale = ScaleMode::unbiased) {
+    return QuantizerFactory::create(name, {.bits = 4, .head_dim = 64, .scale = scale, .seed = seed});
+  };
+  Tensor x = Tensor::empty({1, 2, 3, 64}, DType::f32);
+  for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = static_cast<float>(i * 7919 % 101 - 50);
+  const auto method = make("turboquant_mse", 1);
+  EncodedVector code = method->encode(x);
+  EXPECT_EQ(std::get<std::string>(code.metadata.at("code")), method->code_spec()->name());
+  EXPECT_NO_THROW(make("turboquant_mse", 1)->decode(code));
+  EXPECT_THROW(make("turboquant_mse", 2)->decode(code), ConfigError);
+  EXPECT_THROW(make("turboquant_mse", 1, ScaleMode::one)->decode(code), ConfigError);
+  EXPECT_THROW(make("trellis", 1)->decode(code), ConfigError);
+  code.metadata.clear();  // bytes that a program has kept
+  EXPECT_NO_THROW(method->decode(code));
+}
+
 // 65000 in every coordinate: codes of 2 bits give values back that no f16 holds.
 TEST(VectorQuantizer, DecodesNoSilentInfinity) {
   const auto method = QuantizerFactory::create("turboquant_mse", {.bits = 2, .head_dim = 64});

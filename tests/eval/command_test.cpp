@@ -112,7 +112,6 @@ TEST_F(Command, ASyntheticContextIsSaidInTheReport) {
   const Outcome table = run("--method turboquant_mse:4 --fill-context 3000" + tiny_);
   ASSERT_EQ(table.code, 0) << table.err;
   EXPECT_THAT(table.out, HasSubstr("filled MB"));
-  EXPECT_THAT(table.out, HasSubstr("fill_context 3000"));
   EXPECT_THAT(table.out, HasSubstr("3000 tokens of normal noise"));
 }
 
@@ -153,6 +152,27 @@ TEST_F(Command, RefusalsHaveTheirExitCodes) {
   EXPECT_EQ(run("--method spectral --artifacts /no/such/folder").code, 2);
   EXPECT_EQ(run("--method fp16 --artifacts '" + folder_.string() + "'").code, 2) << "nothing to calibrate";
   EXPECT_EQ(run("--method fp16 --output /no/such/folder/report.json").code, 4);
+}
+
+// A model's weights may take minutes to read: without them, the message is of the method all the same.
+TEST_F(Command, MethodsAreRefusedBeforeTheWeightsAreRead) {
+  const std::string model = (folder_ / "model").string();
+  std::filesystem::create_directory(model);
+  std::filesystem::copy(VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama/config.json", model);
+  const auto refusal = [&](const std::string& method) {
+    const Outcome outcome = run("--method " + method + tiny_, model);
+    EXPECT_EQ(outcome.code, 2) << method;
+    return outcome.err;
+  };
+  EXPECT_THAT(refusal("trellis:7"), HasSubstr("has no width of 7 bits"));
+  EXPECT_THAT(refusal("fp16:4"), HasSubstr("has no width of 4 bits"));
+  EXPECT_THAT(refusal("trellis:2:group=32"), HasSubstr("does not take the option 'group'"));
+  EXPECT_THAT(refusal("affine:2:group=3"), HasSubstr("group"));
+  EXPECT_THAT(refusal("spectral:2"), HasSubstr("precompute"));
+  EXPECT_THAT(refusal("small"), HasSubstr("precompute"));
+  EXPECT_THAT(refusal("trellis:2:centre=true"), HasSubstr("precompute"));
+  EXPECT_THAT(refusal("trellis:2"), HasSubstr("neither model.safetensors"))
+      << "nothing is wrong with the method";
 }
 
 TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {

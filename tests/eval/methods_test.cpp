@@ -46,6 +46,18 @@ TEST(Methods, BitsAreTheBudgetOfMethodsThatHaveOne) {
   EXPECT_THROW(asked({"spectral:1.5"}, {.bits = 2}), ConfigError);
 }
 
+TEST(Methods, BudgetsMayBeBroken) {
+  EXPECT_THAT(asked({"spectral", "ratequant"}, {.bits = 2.5}), ElementsAre("spectral:2.5", "ratequant:2.5"));
+  EXPECT_THAT(asked({"spectral:2/trellis"}, {.value_bits = 3}), ElementsAre("spectral:2/trellis:3"));
+  try {
+    asked({"spectral", "trellis"}, {.bits = 2.5});
+    FAIL() << "trellis has whole widths";
+  } catch (const ConfigError& e) {
+    EXPECT_THAT(e.what(), testing::HasSubstr("--bits 2.5: trellis has whole widths, 1, 2, 3, 4"));
+  }
+  EXPECT_THROW(asked({"affine"}, {.bits = 2, .value_bits = 3.5}), ConfigError);
+}
+
 TEST(Methods, ContradictionsAreRefused) {
   EXPECT_THROW(asked({"trellis:2/affine:4"}, {.value_bits = 3}), ConfigError);
   EXPECT_THAT(asked({"trellis:2/affine"}, {.value_bits = 3}), ElementsAre("trellis:2/affine:3"));

@@ -203,5 +203,36 @@ TEST(Precompute, RefusesOtherActivationFiles) {
   refused({{"windows.0.layers.0.keys", keys}, {"windows.0.layers.0.queries", keys}}, good);  // 4 heads
 }
 
+TEST(Precompute, ActivationsAreReadWhole) {
+  const TemporaryFolder folder;
+  Decoder decoder = Decoder::load(kDemoModel, {.arithmetic = Arithmetic::fp32});
+  const std::filesystem::path path = folder.path() / "a.safetensors";
+  write_activations(decoder, request_for(decoder, 32, 2), path, false);
+  const SafetensorsFile whole = SafetensorsFile::open(path);
+  const std::uint64_t hash = ActivationFile::open(path).hash();
+  const auto changed = [&](const std::string& from, const std::string& to, Metadata metadata) {
+    NamedTensors tensors;
+    for (const auto& [name, info] : whole.tensors()) {
+      const bool moved = name.starts_with(from);
+      tensors.emplace_back(moved ? to + name.substr(from.size()) : name, whole.tensor(name).copy());
+    }
+    const std::filesystem::path other = folder.path() / "b.safetensors";
+    write_safetensors(other, tensors, metadata);
+    return other;
+  };
+  // A window after a gap, a layer that the model has not.
+  EXPECT_THROW(ActivationFile::open(changed("windows.1.", "windows.2.", whole.metadata())), ArtifactError);
+  EXPECT_THROW(ActivationFile::open(changed("windows.1.layers.5.", "windows.1.layers.6.", whole.metadata())),
+               ArtifactError);
+  // What another rotary embedding has turned back are other keys, though their numbers be the same.
+  Metadata turned = whole.metadata();
+  std::string& config = turned.at("config");
+  const std::size_t at = config.find("\"rope_theta\": ") + 14;
+  ASSERT_NE(at, std::string::npos + 14);
+  config.insert(at, "9");
+  EXPECT_NE(ActivationFile::open(changed("x", "x", turned)).hash(), hash);
+  EXPECT_EQ(ActivationFile::open(changed("x", "x", whole.metadata())).hash(), hash);
+}
+
 }  // namespace
 }  // namespace veloxquant

@@ -50,11 +50,27 @@ TEST(SignPlanes, FollowTheirDefinition) {
   }
 }
 
-TEST(SignPlanes, AVectorOfZerosIsKnownExactly) {
+TEST(SignPlanes, AVectorOfZerosIsKnown) {
   SignPlanes planes(64);
   planes.append(std::vector<float>(64, 0.0f).data(), 1);
   EXPECT_EQ(planes.factor(0), 0);
-  EXPECT_EQ(planes.margin(0), 0);
+  EXPECT_LT(planes.margin(0), 3e-7f);
+}
+
+// Their factors are below the normal numbers of f16, or round to zero.
+TEST(SignPlanes, MarginsOfTinyVectorsHoldTheirRounding) {
+  const auto q = normal_values(64, 2);
+  const SignQuery query(q.data(), 64);
+  for (const float size : {1e-5f, 1e-7f, 1e-8f, 1e-9f}) {
+    std::vector<float> x(64);
+    for (std::size_t c = 0; c < 64; ++c) x[c] = q[c] > 0 ? size : -size;  // known but for the factor
+    SignPlanes planes(64);
+    planes.append(x.data(), 1);
+    const double product = inner(x.data(), q.data(), 64);
+    EXPECT_NEAR(planes.factor(0) * query.product(planes.signs(0)), product,
+                planes.margin(0) * query.norm() + 6e-4 * product)
+        << size;
+  }
 }
 
 TEST(SignPlanes, AnErrorLeavesThemAsTheyWere) {
@@ -108,6 +124,7 @@ TEST(BestOf, AsksForAsFewAsItCan) {
   EXPECT_EQ(found.reranked, 10);
   EXPECT_EQ(found.neighbours.front().index, 999);
   EXPECT_TRUE(best_of({}, 10, [](std::size_t) { return 0.0f; }).neighbours.empty());
+  EXPECT_THROW(best_of(estimates, 10, [](std::size_t) { return NAN; }), NumericError);
 }
 
 TEST(Candidates, RefuseWrongOptionsAndQueries) {
@@ -120,6 +137,8 @@ TEST(Candidates, RefuseWrongOptionsAndQueries) {
   EXPECT_THROW(checked_query(Tensor::zeros({64}, DType::f64), 64), DTypeError);
   Tensor broken = Tensor::zeros({64}, DType::f32);
   broken.data<float>()[3] = INFINITY;
+  EXPECT_THROW(checked_query(broken, 64), NumericError);
+  broken.data<float>()[3] = 3e37f;
   EXPECT_THROW(checked_query(broken, 64), NumericError);
   EXPECT_EQ(checked_query(Tensor::zeros({64}, DType::bf16), 64).dtype(), DType::f32);
 }

@@ -101,10 +101,10 @@ class PackedKVCache final : public KVCache {
   std::unique_ptr<KVCache> clone() const override;
 
   // One sealed safetensors file: codes in canonical order, exact tokens, positions, the config as JSON.
-  void save(const std::filesystem::path& file) const;
+  void save(const std::filesystem::path& file) const override;
   // Replaces the content by the file's, all or nothing. Throws ArtifactError when the file is damaged or was
   // saved under other settings, naming the setting and both values.
-  void load(const std::filesystem::path& file);
+  void load(const std::filesystem::path& file) override;
 
   const KVCacheConfig& config() const noexcept;
   int layer() const noexcept;

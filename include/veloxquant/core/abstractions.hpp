@@ -6,17 +6,18 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include <veloxquant/attention/mask.hpp>
 #include <veloxquant/core/context.hpp>
 #include <veloxquant/core/tensor.hpp>
 
 namespace veloxquant {
 
-struct AttentionMask;
 struct CodeSpec;
 
 // Turns vectors into packed codes and back.
@@ -56,12 +57,18 @@ class KVCache {
   // Attention of queries [batch, query_heads, new, head_dim] (the newest `new` tokens of the history) on the
   // history as it is stored; returns f32 of the queries' shape. query_heads is a multiple of kv_heads. A scale
   // of 0 means 1 / sqrt(head_dim).
-  virtual Tensor attend(const Tensor& queries, float scale, const AttentionMask& mask) const = 0;
+  virtual Tensor attend(const Tensor& queries, float scale = 0, const AttentionMask& mask = {}) const = 0;
 
   virtual std::int64_t size() const = 0;               // tokens in the longest row
   virtual std::size_t nbytes() const = 0;              // bytes held, exactly
   virtual void trim(std::int64_t count) = 0;           // drops the newest `count` tokens of every row
   virtual std::unique_ptr<KVCache> clone() const = 0;  // shares memory until either side writes
+
+  // One file that holds the history as it is stored; it appears whole or not at all (IoError).
+  virtual void save(const std::filesystem::path& file) const = 0;
+  // Replaces the history by the file's, all or nothing. Throws ArtifactError when the file is damaged or was
+  // saved under other settings.
+  virtual void load(const std::filesystem::path& file) = 0;
 };
 
 // A linear transform in front of a code.

@@ -37,6 +37,8 @@ struct RopeConfig {
 
 const char* to_string(RopeConfig::Pairing pairing) noexcept;  // "half_split", "interleaved"
 const char* to_string(RopeConfig::Scaling scaling) noexcept;  // "none", "linear", "llama3"
+// What turns vectors, and nothing else: "theta 10000, 64 coordinates half_split", "..., llama3 8 1 4 8192".
+std::string to_string(const RopeConfig& rope);
 
 // A method and its options for keys or for values.
 struct MethodSpec {
@@ -62,6 +64,8 @@ std::span<const Preset> presets() noexcept;
 struct LayerOverride {
   std::optional<MethodSpec> keys{}, values{};
 };
+
+inline constexpr int kMaxCachedHeadDim = 512;  // quantizers alone take more
 
 struct KVCacheOptions {
   int layers = 1;

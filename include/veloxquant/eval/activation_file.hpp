@@ -37,7 +37,7 @@ class ActivationFile {
   const std::string& model() const noexcept { return model_; }
   std::size_t windows() const noexcept { return windows_; }
   std::int64_t tokens() const noexcept { return tokens_; }  // of every window
-  std::uint64_t hash() const;                               // over all elements, which it reads
+  std::uint64_t hash() const;  // over the config and all tensors with their elements, which it reads
 
   // f32, contiguous. Throws ArtifactError for values that are not finite.
   Tensor queries(std::size_t window, int layer) const;

@@ -6,12 +6,15 @@
 //
 // Where the heads' sizes are equal, EncodedVector::indices is u8 [batch, heads, seq, bytes of a vector] and its scale
 // f16 (u8 for gains) [batch, heads, seq, n]. Where they are not, both are u8 [batch, bytes], the heads one after the
-// other, each [seq, bytes of a vector]. A method from outside may implement Quantizer
+// other, each [seq, bytes of a vector]. EncodedVector::metadata names the code of the first head ("code") and holds
+// the quantizer's fingerprint ("quantizer"): decode() refuses codes of another quantizer with a ConfigError, be it
+// another method, seed, calibration or first position. A method from outside may implement Quantizer
 // alone: as_vector_quantizer() then wraps it, provided that its codes have a fixed size per vector.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include <veloxquant/core/abstractions.hpp>
 #include <veloxquant/core/registry.hpp>
@@ -79,6 +82,10 @@ class VectorQuantizer : public Quantizer {
   virtual const float* centre(int /*head*/) const noexcept { return nullptr; }
   // Bytes of tables, bases and means held by the method and shared by all caches that use it.
   virtual std::size_t method_bytes() const noexcept = 0;
+
+  // What tells quantizers apart whose codes do not mean the same: a hash of how each codes some fixed vectors,
+  // equal on every CPU level; 16 hexadecimal digits.
+  std::string fingerprint() const;
 
   EncodedVector encode(const Tensor& x) const override;
   Tensor decode(const EncodedVector& encoded) const override;
