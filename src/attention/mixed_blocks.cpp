@@ -9,8 +9,39 @@
 #include "attention/attend.hpp"
 #include "attention/block_rows.hpp"
 #include "attention/decoded_blocks.hpp"
+#include "core/dispatch.hpp"
 
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#define HWY_WANT_AVX3_DL
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "attention/mixed_blocks.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "attention/vector_math-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
 namespace veloxquant {
+namespace HWY_NAMESPACE {
+
+// scores[r][t] += part[r][t] for the tokens [begin, begin + count), multiples of 16.
+void add_scores(const float* part, int rows, int begin, int count, float* scores) {
+  const Floats d;
+  for (int r = 0; r < rows; ++r) {
+    for (int i = r * kBlockTokens + begin, end = i + count; i < end; i += kLanes)
+      hn::Store(hn::Add(hn::Load(d, scores + i), hn::Load(d, part + i)), d, scores + i);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace veloxquant
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace veloxquant {
+
+HWY_EXPORT(add_scores);
+
 namespace {
 
 template <class Kernel>
@@ -42,14 +73,12 @@ void prepare_runs(const KeyKernel& self, const float* queries, std::size_t strid
 void score_runs(const KeyKernel& self, const std::byte* prepared, int rows, const std::uint8_t* block,
                 const std::uint8_t* ahead, int first_group, int groups, float* scores) {
   alignas(64) float part[kKernelRows * kBlockTokens];
+  auto* const add = VELOX_DISPATCH(add_scores);
   bool first = true;
   for (const auto& run : runs_of(self)) {
     run.kernel.scores(run.kernel, prepared + run.prepared, rows, block + run.codes, moved(ahead, run.codes),
                       first_group, groups, first ? scores : part);
-    for (int r = 0; r < rows && !first; ++r) {
-      const int begin = r * kBlockTokens + 16 * first_group;
-      for (int t = begin; t < begin + 16 * groups; ++t) scores[t] += part[t];
-    }
+    if (!first) add(part, rows, 16 * first_group, 16 * groups, scores);
     first = false;
   }
 }
@@ -181,3 +210,4 @@ ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
 }
 
 }  // namespace veloxquant
+#endif

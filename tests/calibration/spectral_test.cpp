@@ -13,6 +13,7 @@
 #include "calibration/samples.hpp"
 #include "calibration/spectral_artifact.hpp"
 #include "calibration/spectral_fit.hpp"
+#include "cpu_levels.hpp"
 #include "transform/rope_turn.hpp"
 
 namespace veloxquant {
@@ -185,6 +186,41 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
                 << frame << " " << values << " " << sinks << " " << start << " " << fresh;
           }
         }
+      }
+    }
+  }
+  set_attention_arithmetic(before);
+}
+
+// What the fast arithmetic adds to the error of the output, against what the codes lose.
+TEST(Spectral, FastArithmeticLosesLittleBesideTheCodes) {
+  const AttentionArithmetic before = attention_arithmetic();
+  for (const std::int64_t frame : {1, 2, 8, 16, 64}) {
+    const Calibrated made = calibrate(frame, 0.5f);
+    const Tensor k = Tensor::copy_of<float>(made.keys, {1, kHeads, kTokens, kDim});
+    const Tensor v = Tensor::copy_of<float>(made.values, {1, kHeads, kTokens, kDim});
+    for (const char* method : {"spectral:1.5", "spectral:2", "spectral:3"}) {
+      const auto caches =
+          make_caches(config_for(method, method), made.store, std::make_shared<ThreadPool>(1));
+      caches[0]->append(k, v);
+      for (const float sharpness : {1.0f, 4.0f}) {
+        std::vector<float> rows = testing::correlated_rows(8, kDim, 7, 0);
+        for (float& x : rows) x *= sharpness;
+        const Tensor queries = Tensor::copy_of<float>(rows, {1, 8, 1, kDim});
+        const std::vector<double> exact = testing::attend_by_definition({k, v}, queries),
+                                  coded = testing::attend_by_definition(caches[0]->state(), queries);
+        double worst = 0;
+        test::on_every_cpu_level([&](const std::string&) {
+          set_attention_arithmetic(AttentionArithmetic::fast);
+          const Tensor fast = caches[0]->attend(queries, 0, {}).contiguous();
+          double added = 0, lost = 0;
+          for (std::size_t i = 0; i < exact.size(); ++i) {
+            added += std::pow(static_cast<double>(fast.data<const float>()[i]) - coded[i], 2);
+            lost += std::pow(coded[i] - exact[i], 2);
+          }
+          worst = std::max(worst, added / lost);
+        });
+        EXPECT_LT(worst, 0.02) << frame << " " << method << " " << sharpness;
       }
     }
   }
