@@ -31,9 +31,9 @@ test: configure  ## build and run all tests
 	ctest --preset $(PRESET) -j 2
 
 # The rooms that hold kernels, and the caches that hold their codes. Codes are the same as on x86-64: the saved
-# caches among the tests say so. The preset leaves out what counts bytes, plays long programs or measures
-# distortion or what integer kernels round, which this CPU has none of: that says nothing about it and takes minutes
-# when emulated.
+# caches among the tests say so. QEMU serves the levels NEON, NEON_DOT and those of SVE. The preset leaves out what
+# counts bytes, plays long programs, or measures distortion or what the kernels of mixed codes round: these kernels
+# are those of their runs, which have tests of their own, and emulated it takes minutes.
 ARM64_TESTS = codebook_test codebook_trellis_test transform_test attention_tests cache_test
 test-arm64:  ## build the core for 64-bit ARM and run its tests under QEMU
 	@scripts/setup.sh cross

@@ -18,8 +18,8 @@
 
 namespace veloxquant {
 
-// The largest rounded query or weight, as high and low bytes of which the high one is at most 127. Sums of products of
-// words fit in 32 bits for groups of keys up to kMostWordGroup, and for the 64 tokens of values.
+// The largest rounded query or weight, as high and low bytes of which the high one is at most 127. Sums of
+// products of words fit in 32 bits for groups of keys up to kMostWordGroup, and for the 64 tokens of values.
 inline constexpr float kAffineTop = 127.0f * 256.0f;
 inline constexpr int kMostWordGroup = 256;
 static_assert(std::int64_t{kMostWordGroup} * 255 * (127 * 256) < (std::int64_t{1} << 31));

@@ -1,7 +1,9 @@
-// Affine and integer codes on AVX2: products of words (words_avx2.hpp), which cost less there than bytes twice.
+// Affine and integer codes on AVX2: products of words (words_avx2.hpp), which cost less there than bytes
+// twice.
 #include "attention/affine_blocks.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "attention/kernel_inline.hpp"
 #include "attention/words_avx2.hpp"
 
 namespace veloxquant {

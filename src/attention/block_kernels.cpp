@@ -17,8 +17,8 @@
 namespace veloxquant {
 namespace {
 
-// Levels of the kernels that are written in intrinsics: those for AVX-512 need VBMI, VBMI2, VNNI and GFNI, those for
-// NEON dot products of bytes.
+// Levels of the kernels that are written in intrinsics: those for AVX-512 need VBMI, VBMI2, VNNI and GFNI,
+// those for NEON dot products of bytes.
 enum class KernelLevel { none, neon, avx2, avx512 };
 
 KernelLevel kernel_level() {

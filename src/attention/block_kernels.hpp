@@ -83,7 +83,8 @@ struct ValueKernel {
   int most_rows = std::numeric_limits<int>::max();  // as in KeyKernel
 };
 
-// Whether entry n - 1 - i of the code's table of n is the negative of entry i. Some kernels read one half only.
+// Whether entry n - 1 - i of the code's table of n is the negative of entry i. Some kernels read one half
+// only.
 bool has_odd_table(const CodeSpec& spec);
 
 // The kernel of a code at the CPU level in use, with null functions where there is none.

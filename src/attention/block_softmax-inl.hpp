@@ -255,7 +255,8 @@ HWY_INLINE void weigh_group(BlockSoftmax& softmax, const BlockScores& block, con
       if (whole) {
         hn::Store(weight, d, block.scores + (first + r) * kBlockTokens + t);
       } else {
-        // The nearest whole number, as in exp2_of(): NearestInt() also looks after numbers that are too large.
+        // The nearest whole number, as in exp2_of(): NearestInt() also looks after numbers that are too
+        // large.
         const auto shifted =
             hn::BitCast(hn::RebindToSigned<Floats>(), hn::Add(weight, hn::Set(d, 8388608.0f)));
         numbers[v] = hn::Sub(shifted, hn::Set(hn::RebindToSigned<Floats>(), 0x4b000000));

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "attention/kernel_inline.hpp"
 #include "attention/lanes_avx2.hpp"
 
 namespace veloxquant {

@@ -1,5 +1,5 @@
-// Registers of AVX2 for the kernels that are written once for several levels (scalar_bytes.hpp). Only for files
-// compiled for that level.
+// Registers of AVX2 for the kernels that are written once for several levels (scalar_bytes.hpp). Only for
+// files compiled for that level.
 #pragma once
 
 #include <immintrin.h>
@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#define VELOXQUANT_INLINE inline __attribute__((always_inline))
+#include "attention/kernel_inline.hpp"
 
 namespace veloxquant {
 
@@ -46,7 +46,8 @@ struct Avx2 {
   static VELOXQUANT_INLINE Bytes fill(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
   static VELOXQUANT_INLINE Bytes both(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
   static VELOXQUANT_INLINE Bytes either(Bytes a, Bytes b) { return _mm256_or_si256(a, b); }
-  // Every byte shifted right by Shift bits (left if negative); what comes in from the neighbour is not cleared.
+  // Every byte shifted right by Shift bits (left if negative); what comes in from the neighbour is not
+  // cleared.
   template <int Shift>
   static VELOXQUANT_INLINE Bytes shifted(Bytes x) {
     if constexpr (Shift > 0) return _mm256_srli_epi16(x, Shift);

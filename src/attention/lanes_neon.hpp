@@ -7,12 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#define VELOXQUANT_INLINE inline __attribute__((always_inline))
+#include "attention/kernel_inline.hpp"
 
 namespace veloxquant {
 
-// sdot and udot multiply bytes of one kind and add four neighbours to 32 bits (ProductSums::of_four): tables of keys
-// stay signed as queries are, tables of values become unsigned as weights are. See lanes_avx2.hpp for the members.
+// sdot and udot multiply bytes of one kind and add four neighbours to 32 bits (ProductSums::of_four): tables
+// of keys stay signed as queries are, tables of values become unsigned as weights are. See lanes_avx2.hpp for
+// the members.
 struct NeonDot {
   using Bytes = uint8x16_t;
   using Sums = int32x4_t;

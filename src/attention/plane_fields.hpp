@@ -1,11 +1,14 @@
-// Fields of plane order (pack/plane_order.hpp) in the registers of a level, `Lanes` (lanes_avx2.hpp, lanes_neon.hpp).
+// Fields of plane order (pack/plane_order.hpp) in the registers of a level, `Lanes` (lanes_avx2.hpp,
+// lanes_neon.hpp).
 //
-// A register of plane order is 64 bytes; these functions give one of its parts, of Lanes::kBytes: kBytes / 4 tokens of
-// a group of keys, or dimensions of a unit of values.
+// A register of plane order is 64 bytes; these functions give one of its parts, of Lanes::kBytes: kBytes / 4
+// tokens of a group of keys, or dimensions of a unit of values.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "attention/kernel_inline.hpp"
 
 namespace veloxquant {
 
@@ -14,22 +17,21 @@ inline constexpr int kLineParts = 64 / Lanes::kBytes;
 
 // A part of line `line`, every byte shifted right by Shift bits (left if negative).
 template <class Lanes, int Shift>
-inline __attribute__((always_inline)) auto shifted_part(const std::uint8_t* lines, int line, int part) {
+VELOXQUANT_INLINE auto shifted_part(const std::uint8_t* lines, int line, int part) {
   return Lanes::template shifted<Shift>(Lanes::load(lines + 64 * line + Lanes::kBytes * part));
 }
 
 // Indices below 16 whose low three bits are the codes, from a plane of two bits and one of single bits, the
 // latter shifted to bit 2.
 template <class Lanes>
-inline __attribute__((always_inline)) auto joined_planes(typename Lanes::Bytes low,
-                                                         typename Lanes::Bytes high) {
+VELOXQUANT_INLINE auto joined_planes(typename Lanes::Bytes low, typename Lanes::Bytes high) {
   return Lanes::either(Lanes::both(low, Lanes::fill(3)), Lanes::both(high, Lanes::fill(4)));
 }
 
 // Part of register K (quad K / 4, group K % 4) of a unit of 8 dimensions of keys, as indices below 16 whose
 // low `Bits` <= 4 bits are the codes. Bits above are junk, for tables that repeat.
 template <class Lanes, int Bits, int K>
-inline __attribute__((always_inline)) auto key_indices(const std::uint8_t* unit, int part) {
+VELOXQUANT_INLINE auto key_indices(const std::uint8_t* unit, int part) {
   if constexpr (Bits == 3) {
     return joined_planes<Lanes>(shifted_part<Lanes, 2 * (K % 4)>(unit, K / 4, part),
                                 shifted_part<Lanes, K - 2>(unit, 2, part));
@@ -44,7 +46,7 @@ constexpr int value_step_quads(int bits) noexcept { return bits == 3 ? 8 : 8 / b
 
 // As key_indices(): part of token quad Q of a step of a unit of 16 dimensions of values.
 template <class Lanes, int Bits, int Q>
-inline __attribute__((always_inline)) auto value_indices(const std::uint8_t* unit, int step, int part) {
+VELOXQUANT_INLINE auto value_indices(const std::uint8_t* unit, int step, int part) {
   if constexpr (Bits == 3) {
     return joined_planes<Lanes>(shifted_part<Lanes, 2 * (Q % 4)>(unit, 2 * step + Q / 4, part),
                                 shifted_part<Lanes, Q - 2>(unit, 4 + step, part));
@@ -53,9 +55,10 @@ inline __attribute__((always_inline)) auto value_indices(const std::uint8_t* uni
   }
 }
 
-// The plane of `Width` bits whose lowest is bit `Shift` of the code, where register K has it; other bits zero.
+// The plane of `Width` bits whose lowest is bit `Shift` of the code, where register K has it; other bits
+// zero.
 template <class Lanes, int Width, int Shift, int K>
-inline __attribute__((always_inline)) auto plane_of(const std::uint8_t* plane, int part) {
+VELOXQUANT_INLINE auto plane_of(const std::uint8_t* plane, int part) {
   constexpr int kFields = 8 / Width;
   return Lanes::both(shifted_part<Lanes, Width*(K % kFields) - Shift>(plane, K / kFields, part),
                      Lanes::fill(((1 << Width) - 1) << Shift));
@@ -63,7 +66,7 @@ inline __attribute__((always_inline)) auto plane_of(const std::uint8_t* plane, i
 
 // Part of register K of a unit of `Registers` registers, one code of `Bits` bits a byte.
 template <class Lanes, int Bits, int K, int Registers>
-inline __attribute__((always_inline)) auto whole_codes(const std::uint8_t* unit, int part) {
+VELOXQUANT_INLINE auto whole_codes(const std::uint8_t* unit, int part) {
   if constexpr (Bits == 8) {
     return shifted_part<Lanes, 0>(unit, K, part);
   } else {

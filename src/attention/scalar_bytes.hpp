@@ -1,16 +1,17 @@
-// Scalar codes of 1 to 4 bits as bytes in the registers of a level, `Lanes` (lanes_avx2.hpp, lanes_neon.hpp): the
-// inner loops of AVX2 and of NEON with dot products.
+// Scalar codes of 1 to 4 bits as bytes in the registers of a level, `Lanes` (lanes_avx2.hpp, lanes_neon.hpp):
+// the inner loops of AVX2 and of NEON with dot products.
 //
-// A look-up is a byte shuffle of the table's 16 entries. Products of four neighbours are added to 32 bits, where
-// lanes are tokens (keys) or dimensions (values), as in the kernels of AVX-512. Sums of some rows x parts of a line
-// stay in registers. Where both factors must be unsigned, or one of them, a bias makes the table so, and sums begin
-// with what it adds too much.
+// A look-up is a byte shuffle of the table's 16 entries. Products of four neighbours are added to 32 bits,
+// where lanes are tokens (keys) or dimensions (values), as in the kernels of AVX-512. Sums of some rows x
+// parts of a line stay in registers. Where both factors must be unsigned, or one of them, a bias makes the
+// table so, and sums begin with what it adds too much.
 #pragma once
 
 #include <algorithm>
 #include <utility>
 
 #include "attention/block_rows.hpp"
+#include "attention/kernel_inline.hpp"
 #include "attention/plane_fields.hpp"
 #include "attention/scalar_blocks.hpp"
 

@@ -31,7 +31,8 @@ struct alignas(64) WordQueryHead {
 KeyKernel scalar_word_keys(const CodeSpec& spec, KeyKernel::Scores scores);
 ValueKernel scalar_word_values(const CodeSpec& spec, ValueKernel::Add add);
 
-// The inner loops of a level, null for other widths, and where it has none. Those of AVX2 read odd tables only.
+// The inner loops of a level, null for other widths, and where it has none. Those of AVX2 read odd tables
+// only.
 KeyKernel::Scores scalar_word_scores_avx512(int bits) noexcept;
 ValueKernel::Add scalar_word_add_avx512(int bits) noexcept;
 KeyKernel::Scores scalar_word_scores_avx2(int bits) noexcept;

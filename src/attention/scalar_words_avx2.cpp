@@ -1,12 +1,13 @@
 // Scalar codes of 5 to 8 bits on AVX2: products of words (words_avx2.hpp).
 //
-// Tables are odd, so a look-up needs the entries of one half of the codes only: codes of the other half are turned
-// to 2^bits - 1 - code before it, and the words' signs after it. The low and the high bytes of up to 128 entries are
-// looked up apart, 16 entries a shuffle (ByteTable).
+// Tables are odd, so a look-up needs the entries of one half of the codes only: codes of the other half are
+// turned to 2^bits - 1 - code before it, and the words' signs after it. The low and the high bytes of up to
+// 128 entries are looked up apart, 16 entries a shuffle (ByteTable).
 #include "attention/scalar_words.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include "attention/byte_table_avx2.hpp"
+#include "attention/kernel_inline.hpp"
 #include "attention/words_avx2.hpp"
 
 namespace veloxquant {

@@ -10,9 +10,8 @@
 #include <utility>
 
 #include "attention/block_rows.hpp"
+#include "attention/kernel_inline.hpp"
 #include "attention/planes_avx512.hpp"
-
-#define VELOXQUANT_INLINE inline __attribute__((always_inline))
 
 namespace veloxquant {
 namespace {

@@ -69,7 +69,8 @@ constexpr PairPlace pair_place(int bits, int pair) {
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands);
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands);
 
-// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for whole words.
+// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for whole
+// words.
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;
 void prepare_trellis_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
                                   std::byte* prepared) noexcept;

@@ -2,12 +2,13 @@
 //
 // Windows are cut out of shifted words as in the kernels of AVX-512, 32 at a time: of 8 tokens of keys, or of
 // 8 dimensions of 4 tokens of values. A look-up in the 128 entries of an odd table is eight byte shuffles
-// (ByteTable). That costs so much more than a product that products can be of 16 bits, and queries and weights need
-// not be rounded to bytes (Operands::words).
+// (ByteTable). That costs so much more than a product that products can be of 16 bits, and queries and
+// weights need not be rounded to bytes (Operands::words).
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include "attention/byte_table_avx2.hpp"
+#include "attention/kernel_inline.hpp"
 #include "attention/trellis_windows.hpp"
 #include "attention/words_avx2.hpp"
 

@@ -1,12 +1,14 @@
 // Trellis codes on NEON with dot products (pack/word_order.hpp draws the blocks).
 //
-// Windows are cut out of shifted words as in the kernels of AVX2 (trellis_windows.hpp), 16 at a time: of 4 tokens of
-// keys, or of 4 dimensions of 4 tokens of values. The 128 entries of an odd table are two look-ups in four registers.
-// Queries and weights are bytes, at 4 bits high and low ones (trellis_is_wide()), and sdot and udot multiply bytes of
-// one kind: byte u of the table, which stands for u - 127.5, is taken as u - 128 where queries are signed.
+// Windows are cut out of shifted words as in the kernels of AVX2 (trellis_windows.hpp), 16 at a time: of 4
+// tokens of keys, or of 4 dimensions of 4 tokens of values. The 128 entries of an odd table are two look-ups
+// in four registers. Queries and weights are bytes, at 4 bits high and low ones (trellis_is_wide()), and sdot
+// and udot multiply bytes of one kind: byte u of the table, which stands for u - 127.5, is taken as u - 128
+// where queries are signed.
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__ARM_FEATURE_DOTPROD)
+#include "attention/kernel_inline.hpp"
 #include "attention/lanes_neon.hpp"
 #include "attention/trellis_windows.hpp"
 
@@ -92,8 +94,8 @@ void score_block(const KeyKernel& self, const std::byte* prepared, int rows, con
 
 // ---- values ----
 
-// Four sums of each row: a part of a pair of dimensions of the step at `line`. `bias`: 127.5 times the sum of the
-// weights.
+// Four sums of each row: a part of a pair of dimensions of the step at `line`. `bias`: 127.5 times the sum of
+// the weights.
 template <int Bits, int Rows, int Pair, int Part>
 VELOXQUANT_INLINE void add_part(const LookUp& look_up, const BlockWeights& weights, const float* bias,
                                 float table_step, int rows, const std::uint8_t* block, int line, int lines,

@@ -1,5 +1,6 @@
 // Windows of trellis codes (pack/word_order.hpp draws the blocks) in the registers of a level, `Lanes`
-// (lanes_avx2.hpp, lanes_neon.hpp): for every code of a register the 8 bits of its string that name its value.
+// (lanes_avx2.hpp, lanes_neon.hpp): for every code of a register the 8 bits of its string that name its
+// value.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,7 @@
 #include <utility>
 
 #include "attention/block_kernels.hpp"
+#include "attention/kernel_inline.hpp"
 #include "attention/trellis_blocks.hpp"
 #include "pack/word_order.hpp"
 

@@ -1,14 +1,15 @@
-// Products of 16-bit words in AVX2 registers, for codes of plane order whose operands bytes would round too much. Only
-// for files compiled for that level.
+// Products of 16-bit words in AVX2 registers, for codes of plane order whose operands bytes would round too
+// much. Only for files compiled for that level.
 //
-// The bytes of a register come apart into words, even and odd ones, and are looked up there if need be. vpmaddwd
-// multiplies them by words of queries or weights, which stand in the same order (query_word_place()), and adds two
-// products to each 32-bit lane, a token (keys) or a dimension (values).
+// The bytes of a register come apart into words, even and odd ones, and are looked up there if need be.
+// vpmaddwd multiplies them by words of queries or weights, which stand in the same order
+// (query_word_place()), and adds two products to each 32-bit lane, a token (keys) or a dimension (values).
 #pragma once
 
 #include <utility>
 
 #include "attention/block_rows.hpp"
+#include "attention/kernel_inline.hpp"
 #include "attention/lanes_avx2.hpp"
 #include "attention/plane_fields.hpp"
 
@@ -36,8 +37,8 @@ VELOXQUANT_INLINE __m256i add_word_products(__m256i sums, WordPair codes, const 
   return sums;
 }
 
-// Keys: sums[row][half] += products of `dims` dimensions of token group Group with the queries at `words`. `look_up`
-// makes words of codes.
+// Keys: sums[row][half] += products of `dims` dimensions of token group Group with the queries at `words`.
+// `look_up` makes words of codes.
 template <int Bits, int Rows, int Halves, int Group, class LookUp>
 VELOXQUANT_INLINE void add_key_words(const LookUp& look_up, const std::byte* words, int dims,
                                      const std::uint8_t* block, int first, __m256i (&sums)[Rows][Halves]) {

@@ -39,7 +39,8 @@ bool cpu_has_dot_products() {
 #endif
 }
 
-// What this build has and this CPU serves, best first. Arm's dot products are a level of their own above NEON.
+// What this build has and this CPU serves, best first. Arm's dot products are a level of their own above
+// NEON.
 const std::vector<Level>& levels() {
   static const std::vector<Level> served = [] {
     const bool dots = cpu_has_dot_products();
@@ -54,7 +55,8 @@ const std::vector<Level>& levels() {
   return served;
 }
 
-// The level in use; kept, since Highway asks the CPU each time and virtual machines answer that slowly (15 us here).
+// The level in use; kept, since Highway asks the CPU each time and virtual machines answer that slowly (15 us
+// here).
 std::atomic<const Level*> in_use{nullptr};
 
 // `source` is named in the refusal: the environment variable or the caller's argument.

@@ -11,8 +11,8 @@ namespace veloxquant {
 // this CPU does not have, and goes on to throw it.
 void obey_cpu_environment();
 
-// Whether kernels at the level in use may multiply bytes with Arm's dot products (Armv8.2), which Highway has no target
-// for: with the level NEON they may not, with those above it where the CPU has them.
+// Whether kernels at the level in use may multiply bytes with Arm's dot products (Armv8.2), which Highway has
+// no target for: with the level NEON they may not, with those above it where the CPU has them.
 bool level_has_dot_products();
 
 }  // namespace veloxquant

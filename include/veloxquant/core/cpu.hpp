@@ -11,8 +11,8 @@
 
 namespace veloxquant {
 
-// Name of the level in use: "AVX3_DL" (AVX-512 with VBMI and VNNI), "AVX3", "AVX2", "SSE4", "SSSE3", "SVE2", ...,
-// "NEON_DOT" (NEON with dot products of bytes), "NEON", ...
+// Name of the level in use: "AVX3_DL" (AVX-512 with VBMI and VNNI), "AVX3", "AVX2", "SSE4", "SSSE3", "SVE2",
+// ..., "NEON_DOT" (NEON with dot products of bytes), "NEON", ...
 std::string cpu_level();
 // The levels that this build has and this CPU serves, best first.
 std::vector<std::string> available_cpu_levels();
