@@ -116,7 +116,7 @@ TurnedKeys::TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel, const T
   prepared_ =
       static_cast<std::byte*>(std::align(kAlignment, groups * kernel_.prepared_bytes, aligned, space));
 
-  const auto stride = static_cast<std::size_t>(padded_columns(basis.coded_dim()) + kMatrixPad);
+  const auto stride = static_cast<std::size_t>(padded_columns(basis.coded_dim())) + kMatrixPad;
   std::vector<float> rows(kKernelRows * stride);
   for (std::size_t g = 0; g < groups; ++g) {
     std::fill(rows.begin(), rows.end(), 0.0f);
