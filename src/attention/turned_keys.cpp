@@ -74,16 +74,39 @@ namespace veloxquant {
 
 HWY_EXPORT(add_turned_pairs);
 
-std::shared_ptr<const TurnedKeys> TurnedKeys::make(const CodedBasis& basis, const KeyKernel& kernel) {
-  const KeyFrames frames = basis.key_frames();
-  const bool whole = frames.length > 0 && kBlockTokens % frames.length == 0;
-  const int dims = 2 * static_cast<int>(frames.turn->pairs().size());
-  if (!whole || kernel.scores == nullptr || kernel.most_rows < dims) return nullptr;
-  return std::make_shared<const TurnedKeys>(basis, kernel);
+namespace {
+
+// The angles of the frames' starts, by the token of a block.
+std::shared_ptr<const std::vector<float>> turns_of_tokens(const RopeTurn& turn, std::int64_t frame) {
+  const std::size_t pairs = turn.pairs().size();
+  std::vector<float> turns(2 * pairs * kBlockTokens);
+  for (std::size_t t = 0; t < kBlockTokens; ++t) {
+    const auto place = static_cast<std::int64_t>(t);
+    const TurnAngles angles = turn.angles(place - place % frame);
+    for (std::size_t p = 0; p < pairs; ++p) {
+      turns[2 * p * kBlockTokens + t] = angles.cosines[p];
+      turns[(2 * p + 1) * kBlockTokens + t] = angles.sines[p];
+    }
+  }
+  return std::make_shared<const std::vector<float>>(std::move(turns));
 }
 
-TurnedKeys::TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel)
-    : kernel_(kernel), turn_(basis.key_frames().turn), pairs_(turn_->pairs().size()) {
+}  // namespace
+
+std::shared_ptr<const TurnedKeys> TurnedKeys::make(const CodedBasis& basis, const KeyKernel& kernel,
+                                                   const TurnedKeys* another) {
+  const KeyFrames frames = basis.key_frames();
+  const bool whole = frames.length > 0 && kBlockTokens % frames.length == 0;
+  if (!whole || kernel.scores == nullptr) return nullptr;
+  const int dims = 2 * static_cast<int>(frames.turn->pairs().size());
+  return kernel.most_rows >= dims ? std::make_shared<const TurnedKeys>(basis, kernel, another) : nullptr;
+}
+
+TurnedKeys::TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel, const TurnedKeys* another)
+    : kernel_(kernel),
+      turn_(basis.key_frames().turn),
+      pairs_(turn_->pairs().size()),
+      frame_(basis.key_frames().length) {
   constexpr std::size_t kAlignment = 64;
   const KeyFrames frames = basis.key_frames();
   const std::size_t groups = (pairs_ + kPairs - 1) / kPairs;
@@ -93,7 +116,7 @@ TurnedKeys::TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel)
   prepared_ =
       static_cast<std::byte*>(std::align(kAlignment, groups * kernel_.prepared_bytes, aligned, space));
 
-  const auto stride = static_cast<std::size_t>(padded_columns(basis.coded_dim()) + kMatrixPad);
+  const auto stride = static_cast<std::size_t>(padded_columns(basis.coded_dim())) + kMatrixPad;
   std::vector<float> rows(kKernelRows * stride);
   for (std::size_t g = 0; g < groups; ++g) {
     std::fill(rows.begin(), rows.end(), 0.0f);
@@ -105,16 +128,17 @@ TurnedKeys::TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel)
     kernel_.prepare(kernel_, rows.data(), stride, kKernelRows, prepared_ + g * kernel_.prepared_bytes);
   }
 
-  turns_.resize(2 * pairs_ * kBlockTokens);
+  if (another != nullptr && another->frame_ == frame_ && another->turn_->pairs() == turn_->pairs()) {
+    turns_ = another->turns_;
+  } else {
+    turns_ = turns_of_tokens(*turn_, frame_);
+  }
   std::vector<float> means(2 * pairs_ * kBlockTokens), turned(2 * pairs_);
   for (std::size_t t = 0; t < kBlockTokens; ++t) {
     const auto place = static_cast<std::int64_t>(t);
-    const TurnAngles of_frame = turn_->angles(place - place % frames.length);
     turn_->forwards(turn_->angles(place), frames.mean, turned.data());
     for (std::size_t p = 0; p < pairs_; ++p) {
       const RopeTurn::Pair& pair = turn_->pairs()[p];
-      turns_[2 * p * kBlockTokens + t] = of_frame.cosines[p];
-      turns_[(2 * p + 1) * kBlockTokens + t] = of_frame.sines[p];
       means[2 * p * kBlockTokens + t] = turned[static_cast<std::size_t>(pair.first)];
       means[(2 * p + 1) * kBlockTokens + t] = turned[static_cast<std::size_t>(pair.second)];
     }
@@ -178,7 +202,7 @@ void TurnedKeys::score(std::int64_t start, const std::uint8_t* block, const std:
     kernel_.scores(kernel_, prepared, kKernelRows, block, p == 0 ? ahead : nullptr, 0, kBlockTokens / 16,
                    keys);
     add({.keys = keys,
-         .turns = turns_.data() + 2 * p * kBlockTokens,
+         .turns = turns_->data() + 2 * p * kBlockTokens,
          .firsts = state.turned.data() + p,
          .seconds = state.turned.data() + kKernelRows * pairs_ + p,
          .stride = pairs_,

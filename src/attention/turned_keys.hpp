@@ -34,9 +34,17 @@ struct TurnedQueries {
 class TurnedKeys {
  public:
   // Null where it would not pay: frames that do not divide a block, or a kernel that is not made for many rows.
-  static std::shared_ptr<const TurnedKeys> make(const CodedBasis& basis, const KeyKernel& kernel);
+  // Heads share the table of turns with `another` of the same RoPE and frames.
+  static std::shared_ptr<const TurnedKeys> make(const CodedBasis& basis, const KeyKernel& kernel,
+                                                const TurnedKeys* another = nullptr);
 
-  TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel);
+  TurnedKeys(const CodedBasis& basis, const KeyKernel& kernel, const TurnedKeys* another);
+
+  // All but the turns, and these.
+  std::size_t nbytes() const noexcept {
+    return memory_.size() + means_.nbytes() + 2 * sizeof(float) * block_turn_.cosines.size();
+  }
+  const std::vector<float>& turns() const noexcept { return *turns_; }
 
   // Queries [rows, head_dim] of the blocks that follow.
   void begin(const float* queries, int rows, TurnedQueries& state) const;
@@ -55,9 +63,10 @@ class TurnedKeys {
   std::size_t pairs_;
   std::vector<std::byte> memory_;  // of what is prepared, with room to align it
   std::byte* prepared_;            // of kPairs pairs after the other
-  std::vector<float> turns_;       // [pairs, cosine and sine, 64 tokens]
-  WordMatrix means_;               // [head_dim by pairs, 64 tokens]
-  TurnAngles block_turn_;          // of 64 positions
+  std::int64_t frame_;
+  std::shared_ptr<const std::vector<float>> turns_;  // [pairs, cosine and sine, 64 tokens]
+  WordMatrix means_;                                 // [head_dim by pairs, 64 tokens]
+  TurnAngles block_turn_;                            // of 64 positions
 };
 
 }  // namespace veloxquant

@@ -17,8 +17,8 @@ namespace veloxquant {
 
 class CodedSide {
  public:
-  // With shorter frames a query would be turned more often than there are groups of tokens. Then blocks of
-  // keys are decoded, and their kernel is that of f32 rows in the space of the input.
+  // With shorter frames a query would be turned more often than there are groups of tokens. Then blocks of keys are
+  // brought to the space of the input, by turned() or decoded; the kernel is that of f32 rows there.
   static constexpr std::int64_t kShortestFrame = 16;
 
   CodedSide(const VectorQuantizer& method, Role role, int kv_heads, AttentionArithmetic arithmetic);
@@ -33,6 +33,8 @@ class CodedSide {
   const ValueKernel& value_kernel(int head) const { return of(head).value; }
   // Keys in short frames: what spares their blocks the decoding; null where nothing does.
   const TurnedKeys* turned(int head) const { return of(head).turned.get(); }
+  // Of those, which are as large as bases; the tables of kernels are small.
+  std::size_t nbytes() const;
   // How keys of a basis are multiplied by it, decoded or not.
   FrameProducts products(int head) const { return of(head).decoder.products; }
   // What kernels see: the codes' coordinates seen through a basis (decoded keys are then in the space of the

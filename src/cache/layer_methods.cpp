@@ -57,6 +57,7 @@ std::uint64_t method_bytes(std::span<const LayerMethods> layers) {
   for (const LayerMethods& layer : layers) distinct.insert({layer.keys.get(), layer.values.get()});
   std::uint64_t bytes = 0;
   for (const VectorQuantizer* method : distinct) bytes += method->method_bytes();
+  for (const LayerMethods& layer : layers) bytes += layer.kernels ? layer.kernels->keys.nbytes() : 0;
   return bytes;
 }
 

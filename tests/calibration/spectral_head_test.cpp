@@ -7,7 +7,11 @@
 #include <cmath>
 #include <random>
 
+#include "attention/attend.hpp"
+#include "attention/turned_keys.hpp"
+#include "codebook/row_code.hpp"
 #include "cpu_levels.hpp"
+#include "pack/block_order.hpp"
 
 namespace veloxquant {
 namespace {
@@ -173,6 +177,71 @@ TEST(SpectralHead, RestoresKeys) {
       }
     });
   }
+}
+
+// Scores of blocks through the kernel of the codes, blocks one after the other, behind a gap and back.
+TEST(SpectralHead, KernelsReadShortFrames) {
+  const auto split = RopeConfig::Pairing::half_split, side_by_side = RopeConfig::Pairing::interleaved;
+  const std::vector<RunPlan> runs = {
+      {CodeKind::scalar, 4, 16}, {CodeKind::trellis, 3, 24}, {CodeKind::trellis, 2, 24}};
+  for (const Case& c : {Case{128, runs, 1, split, 128}, Case{80, runs, 8, side_by_side, 40}}) {
+    const HeadUnderTest made(c);
+    const CodeSpec& spec = made.head->spec();
+    std::mt19937 random(8);
+    std::normal_distribution<float> normal;
+    std::vector<float> rows(kBlockTokens * made.dim), coded(spec.head_dim);
+    for (float& x : rows) x = 10 * normal(random);
+    const auto order = block_order(spec, Role::keys);
+    std::vector<std::uint8_t> codes(kBlockTokens * spec.code_bytes()), gains(kBlockTokens);
+    AttendScratch memory, result;
+    auto* block = reinterpret_cast<std::uint8_t*>(memory.reserve(order->bytes() / 4 + 16));
+    float* scores = result.reserve(2 * kKernelRows * kBlockTokens);
+    float* offsets = scores + kKernelRows * kBlockTokens;
+    test::on_every_cpu_level([&](const std::string& level) {
+      const auto keys = TurnedKeys::make(*made.head, find_key_kernel(spec, AttentionArithmetic::fast));
+      if (keys == nullptr) {
+        EXPECT_NE(level, "AVX3_DL");
+        return;
+      }
+      for (const int count : {1, 3, 8}) {
+        std::vector<float> queries(static_cast<std::size_t>(count) * made.dim);
+        for (float& x : queries) x = normal(random);
+        TurnedQueries state;
+        keys->begin(queries.data(), count, state);
+        for (const std::int64_t start : {7, 71, 135, 9000, 3}) {
+          std::vector<TokenPlace> places;
+          for (std::int64_t t = 0; t < kBlockTokens; ++t)
+            places.push_back({.position = start + t, .frame_start = start + t / c.frame * c.frame});
+          made.head->encode(rows.data(), places.data(), kBlockTokens, codes.data(), gains.data());
+          order->pack(codes.data(), gains.data(), block);
+          keys->score(start, block, nullptr, state, scores, offsets);
+          ErrorShare share;
+          for (std::size_t t = 0; t < kBlockTokens; ++t) {
+            std::vector<double> key = made.mean_at(static_cast<std::int64_t>(t) % c.frame);
+            decode_row(spec, codes.data() + t * spec.code_bytes(), gains.data() + t, coded.data());
+            for (std::size_t i = 0; i < made.dim; ++i) {
+              for (std::size_t j = 0; j < coded.size(); ++j)
+                key[i] += made.basis(i, j) * static_cast<double>(coded[j]);
+            }
+            key = made.turned(key, places[t].frame_start);
+            const auto gain = static_cast<double>(gain_value(gains[t]));
+            for (std::size_t r = 0; r < static_cast<std::size_t>(count); ++r) {
+              double wanted = 0;
+              for (std::size_t i = 0; i < made.dim; ++i)
+                wanted += key[i] * static_cast<double>(queries[r * made.dim + i]);
+              const std::size_t at = r * kBlockTokens + t;
+              share.add(wanted, gain * static_cast<double>(scores[at]) + static_cast<double>(offsets[at]));
+            }
+          }
+          EXPECT_LT(share.value(), 0.015) << level << " " << c.frame << " " << count << " " << start;
+        }
+      }
+    });
+  }
+  // A block of such frames may begin in the middle of one.
+  const HeadUnderTest seven({128, runs, 7, split, 128});
+  EXPECT_EQ(TurnedKeys::make(*seven.head, find_key_kernel(seven.head->spec(), AttentionArithmetic::fast)),
+            nullptr);
 }
 
 }  // namespace
