@@ -1,6 +1,7 @@
 // `veloxquant plan`: what the caches of a model would hold, and the longest context that fits, before
 // anything runs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <limits>
@@ -15,12 +16,15 @@
 #include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/io/sharded_safetensors.hpp>
 #include <veloxquant/models/model_config.hpp>
+#include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include "artifacts.hpp"
 #include "benchmark_methods.hpp"
 #include "command.hpp"
+#include "core/quote.hpp"
 #include "inputs.hpp"
 #include "json_text.hpp"
+#include "models/weights.hpp"
 #include "size_text.hpp"
 
 namespace veloxquant::cli {
@@ -37,12 +41,38 @@ struct PlanOptions {
 
 struct LayerPlan {
   std::string keys, values, attention;
+  std::vector<std::string> key_codes{}, value_codes{};  // by KV head, of calibrated methods
+  std::string widths{};                                 // the same in short: "keys 2 3 / values 1 1"
   double bits_per_element = 0;
   std::uint64_t bytes_per_token = 0;  // codes and scales, all heads, one row of the batch
   std::size_t alike = 0;              // the first layer that has the same methods
 
   bool operator==(const LayerPlan&) const = default;
 };
+
+// The width of a code; of one with runs of several widths, its bits per element with the gain.
+std::string width_of(const VectorQuantizer& method, int head) {
+  const CodeSpec* code = method.code_spec(head);
+  if (code != nullptr && code->kind != CodeKind::mixed) return std::to_string(code->bits);
+  const double bytes = static_cast<double>(method.code_bytes(head)) + (method.gain_scale(head) ? 0.5 : 0.0);
+  return fmt::format("{:.2f}", 8 * bytes / method.head_dim());
+}
+
+// What the calibration chose; nothing for methods that are the same for all heads.
+void describe_heads(const LayerMethods& m, int heads, LayerPlan& layer) {
+  std::vector<std::string> key_widths, value_widths;
+  for (int head = 0; head < heads; ++head) {
+    const auto code = [&](const VectorQuantizer& method) {
+      const CodeSpec* spec = method.code_spec(head);
+      return spec != nullptr ? spec->name() : std::string("its own");
+    };
+    layer.key_codes.push_back(code(*m.keys));
+    layer.value_codes.push_back(code(*m.values));
+    key_widths.push_back(width_of(*m.keys, head));
+    value_widths.push_back(width_of(*m.values, head));
+  }
+  layer.widths = fmt::format("keys {} / values {}", fmt::join(key_widths, " "), fmt::join(value_widths, " "));
+}
 
 class Plan {
  public:
@@ -67,6 +97,10 @@ class Plan {
            .bits_per_element = 4.0 * static_cast<double>(m.token_bytes(heads)) / (heads * m.keys->head_dim()),
            .bytes_per_token = m.token_bytes(heads),
            .alike = i});
+      const KVCacheOptions& o = config.options();
+      if (QuantizerRegistry::info(o.keys.method).reads_artifacts ||
+          QuantizerRegistry::info(o.values.method).reads_artifacts)
+        describe_heads(m, heads, layers_.back());
     }
   }
 
@@ -96,7 +130,9 @@ class Plan {
     return all;
   }
 
-  std::int64_t longest_context(std::uint64_t budget) const {
+  // That fits into so many bytes beside the tables.
+  std::int64_t longest_context(std::uint64_t memory) const {
+    const std::uint64_t budget = memory - std::min(memory, table_bytes());
     std::int64_t low = 0, high = kLongestContext;
     while (low < high) {
       const std::int64_t middle = (low + high + 1) / 2;
@@ -138,7 +174,20 @@ struct Figures {
   std::uint64_t bytes_per_token = 0, fp16_bytes_per_token = 0, cache_bytes = 0, budget = 0;
   std::optional<std::uint64_t> weights;
   std::optional<double> forecast_kl;
+  std::string artifacts_model;  // fingerprint of the model that the artifacts are of; empty without artifacts
+  bool compared = false;        // with the model's own
 };
+
+// Throws ArtifactError when the artifacts are of another model, as far as the folder has weights to tell.
+void compare_models(const PlanOptions& o, const ModelConfig& model, const BenchmarkMethod& method,
+                    const ArtifactStore& artifacts, Figures& f) {
+  const auto fact = artifacts.facts().find("model");
+  f.artifacts_model = fact == artifacts.facts().end() ? "unknown" : fact->second;
+  if (!weight_bytes(o.model)) return;
+  require_model(artifacts, artifacts_for(o.artifacts, method),
+                model_fingerprint(model, ShardedSafetensors::open(o.model)));
+  f.compared = true;
+}
 
 template <class T>
 nlohmann::ordered_json or_null(bool known, const T& value) {
@@ -157,13 +206,19 @@ void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
                                  {"method_bytes", plan.table_bytes()},
                                  {"weight_bytes", or_null(f.weights.has_value(), f.weights.value_or(0))}};
   for (const LayerPlan& layer : plan.layers()) {
-    json["layers"].push_back({{"keys", layer.keys},
-                              {"values", layer.values},
-                              {"bits_per_element", layer.bits_per_element},
-                              {"bytes_per_token", layer.bytes_per_token},
-                              {"attention", layer.attention}});
+    nlohmann::ordered_json& row = json["layers"].emplace_back();
+    row = {{"keys", layer.keys},
+           {"values", layer.values},
+           {"bits_per_element", layer.bits_per_element},
+           {"bytes_per_token", layer.bytes_per_token},
+           {"attention", layer.attention}};
+    if (layer.key_codes.empty()) continue;
+    row["key_codes"] = layer.key_codes;
+    row["value_codes"] = layer.value_codes;
   }
   json["forecast_kl"] = or_null(f.forecast_kl.has_value(), f.forecast_kl.value_or(0));
+  json["artifacts_model"] = or_null(!f.artifacts_model.empty(), f.artifacts_model);
+  json["artifacts_compared"] = f.compared;
   json["memory"] = or_null(f.budget != 0, f.budget);
   json["longest_context"] = or_null(f.budget != 0, plan.longest_context(f.budget));
   fmt::print("{}", json_text(json));
@@ -186,10 +241,17 @@ void print_layers(const std::vector<LayerPlan>& layers) {
   }
 }
 
+void print_widths(const std::vector<LayerPlan>& layers) {
+  if (layers.front().widths.empty()) return;
+  fmt::print("\nbits by KV head\n");
+  for (std::size_t i = 0; i < layers.size(); ++i) fmt::print("{:<10}{}\n", i, layers[i].widths);
+}
+
 void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan, const Figures& f) {
   fmt::print("{} with {} layers, {} KV heads of {}\n\n", to_string(model.family), model.layers,
              model.kv_heads, model.head_dim);
   print_layers(plan.layers());
+  print_widths(plan.layers());
   fmt::print("\nall layers          {} bytes a token", f.bytes_per_token);
   if (f.bytes_per_token > 0) {
     fmt::print(" ({:.2f} times less than fp16, {})",
@@ -200,10 +262,14 @@ void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan
              o.batch > 1 ? fmt::format(" for a batch of {}", o.batch) : "");
   fmt::print("tables and bases    {} beside the caches, once for all of the model\n",
              format_size(static_cast<double>(plan.table_bytes())));
+  if (!f.artifacts_model.empty()) {
+    fmt::print("artifacts           of model {}, {}\n", printable(f.artifacts_model),
+               f.compared ? "which is this one" : "not compared: the folder has no weights");
+  }
   if (f.forecast_kl) fmt::print("forecast of KL      {:.4f} nats per token\n", *f.forecast_kl);
   if (f.weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(*f.weights)));
   if (f.budget != 0) {
-    fmt::print("in {:<17}a context of {} tokens fits when the cache has it alone", o.memory,
+    fmt::print("in {:<17}a context of {} tokens fits when cache and tables have it alone", o.memory,
                plan.longest_context(f.budget));
     if (f.weights && *f.weights < f.budget)
       fmt::print(", {} beside the weights", plan.longest_context(f.budget - *f.weights));
@@ -225,8 +291,9 @@ int plan(const PlanOptions& o) {
   options.recent = o.recent;
   const KVCacheConfig config(options);
   const auto artifacts = read_artifacts(artifacts_for(o.artifacts, asked[0]));
-  const Plan plan(config, make_layer_methods(config, artifacts));
   Figures f;
+  if (artifacts) compare_models(o, model, asked[0], *artifacts, f);
+  const Plan plan(config, make_layer_methods(config, artifacts));
   f.weights = weight_bytes(o.model);
   if (artifacts) f.forecast_kl = forecast_kl(*artifacts, asked[0].keys, asked[0].values);
   f.bytes_per_token = plan.bytes_per_token();
@@ -255,7 +322,8 @@ void add_plan(Commands& commands) {
   CLI::App* sub =
       commands.add("plan", "Bytes per token and the longest context that fits, before anything runs",
                    [o] { return plan(*o); });
-  sub->add_option("--model", o->model, "model folder (config.json; weights are not read)")
+  sub->add_option("--model", o->model,
+                  "model folder (config.json; weights are read where artifacts are to be compared with them)")
       ->type_name("DIR")
       ->required();
   sub->add_option(

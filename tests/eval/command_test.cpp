@@ -296,11 +296,32 @@ TEST_F(Command, SpreadsABudgetOverABaseMethod) {
   EXPECT_LE(rows[1]["bits_per_element"], 2);
   EXPECT_GT(rows[1]["bits_per_element"], 1.9);
   EXPECT_GT(rows[1]["forecast_kl"], rows[2]["forecast_kl"]);
-  const std::string plan = "'" VELOXQUANT_COMMAND "' plan --format json --method ratequant:2.5 --model '" +
-                           model + "' --artifacts '" + folder_.string() + "' >'" +
-                           (folder_ / "plan").string() + "'";
-  ASSERT_EQ(std::system(plan.c_str()), 0);
-  EXPECT_GT(nlohmann::json::parse(content(folder_ / "plan"))["forecast_kl"], 0);
+  const auto plan = [&](const std::string& of, const std::string& format) {
+    const std::string command = "'" VELOXQUANT_COMMAND "' plan --format " + format +
+                                " --method ratequant:2.5 --model '" + of + "' --artifacts '" +
+                                folder_.string() + "' >'" + (folder_ / "plan").string() + "' 2>&1";
+    const int code = WEXITSTATUS(std::system(command.c_str()));
+    EXPECT_EQ(code, 0) << content(folder_ / "plan");
+    return content(folder_ / "plan");
+  };
+  const auto planned = nlohmann::json::parse(plan(model, "json"));
+  EXPECT_GT(planned["forecast_kl"], 0);
+  EXPECT_EQ(planned["artifacts_compared"], true);
+  // The widths chosen, by layer and head, are those that the bytes are counted from.
+  for (const auto& layer : planned["layers"]) {
+    std::size_t bytes = 0;
+    for (const char* role : {"key_codes", "value_codes"}) {
+      for (const auto& code : layer[role])
+        bytes += 64 / 8 * static_cast<std::size_t>(code.get<std::string>()[8] - '0') + 2;
+    }
+    EXPECT_EQ(layer["bytes_per_token"], bytes) << layer;
+  }
+  EXPECT_THAT(plan(model, "table"), HasSubstr("bits by KV head\n0         keys "));
+  EXPECT_THAT(content(folder_ / "plan"), HasSubstr("which is this one"));
+  std::filesystem::create_directory(folder_ / "shapes");
+  std::filesystem::copy(model + "/config.json", folder_ / "shapes");
+  EXPECT_THAT(plan((folder_ / "shapes").string(), "table"),
+              HasSubstr("not compared: the folder has no weights"));
   EXPECT_THAT(inspect("ratequant", "table"), HasSubstr("forecast of KL (nats per token):\n  1.25 bits"));
   expect_budget("ratequant", rows[1]["forecast_kl"].get<double>());
   // Each calibrated method has a file of its own in the folder.
