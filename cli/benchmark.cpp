@@ -84,7 +84,7 @@ class BenchmarkCommand {
     for (const std::string& file : {flags_.output, flags_.report}) {
       if (!file.empty()) require_writable(file);
     }
-    require_methods(ModelConfig::load(existing(flags_.model, "--model")));
+    require_methods(ModelConfig::load(model_folder(flags_.model, {"tokenizer.json"})));
 
     Decoder decoder =
         Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});

@@ -1,7 +1,10 @@
 #include "inputs.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <vector>
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/files.hpp>
 
@@ -16,10 +19,40 @@ const std::string& existing(const std::string& path, const char* flag) {
   throw MissingInput(fmt::format("{}: there is no {}", flag, quote(path)));
 }
 
+const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further) {
+  const std::filesystem::path folder = existing(path, "--model");
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error) && !error)
+    throw MissingInput(
+        fmt::format("--model: {} is no folder; name the one that holds config.json", quote(path)));
+  const auto is_model = [](const std::filesystem::path& where) {
+    std::error_code none;
+    return std::filesystem::exists(where / "config.json", none);
+  };
+  if (!is_model(folder)) {
+    std::vector<std::string> models;
+    for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+         at.increment(error)) {
+      if (is_model(at->path())) models.push_back(quote(at->path().string()));
+    }
+    std::ranges::sort(models);
+    throw MissingInput(fmt::format("--model: {} has no config.json{}{}", quote(path),
+                                   models.empty() ? "" : "; models inside are ", fmt::join(models, ", ")));
+  }
+  for (const char* file : further) {
+    if (!std::filesystem::exists(folder / file, error) && !error)
+      throw MissingInput(fmt::format("--model: {} has no {}", quote(path), file));
+  }
+  return path;
+}
+
 Text read_text(const std::string& path) {
   constexpr std::uint64_t kLongest = std::uint64_t{1} << 30;
   std::filesystem::path file =
       path.empty() ? default_text() : std::filesystem::path(existing(path, "--text"));
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error))
+    throw MissingInput(fmt::format("--text: {} is a folder", quote(file.string())));
   std::string bytes = read_file(file, kLongest);
   return {std::move(file), std::move(bytes)};
 }

@@ -2,6 +2,7 @@
 // weights.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -42,6 +43,9 @@ std::shared_ptr<const ArtifactStore> artifacts_of(const SafetensorsFile& file, c
 }
 
 int inspect(const InspectOptions& options) {
+  std::error_code error;
+  if (std::filesystem::is_directory(options.file, error))
+    throw MissingInput(fmt::format("{} is a folder; inspect a file of it", quote(options.file)));
   const SafetensorsFile file = SafetensorsFile::open(existing(options.file, "inspect"));
   const std::string seal = seal_of(file);
   std::uint64_t bytes = 0;

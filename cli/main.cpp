@@ -1,6 +1,8 @@
 // The command: parses, runs one subcommand, and turns failures into messages on stderr and exit codes.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -21,14 +23,19 @@
 namespace veloxquant::cli {
 namespace {
 
-int exit_code(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::io:
-    case ErrorKind::unsupported:
-      return kEnvironment;
-    default:
-      return kRefused;
-  }
+// What the library does not serve is a matter of the model, of the method or of a file, which are refused, or of the
+// machine and the build: then the operation is one of these.
+bool is_of_the_system(const UnsupportedError& error) {
+  const std::string text = error.what();
+  return std::ranges::any_of(
+      std::array{"[cpu level] ", "[load model] ", "[forward] ", "[measure memory] ", "[mpi] "},
+      [&](const char* operation) { return text.starts_with(operation); });
+}
+
+int exit_code(const Error& error) {
+  if (error.kind() == ErrorKind::io) return kEnvironment;
+  const auto* unsupported = dynamic_cast<const UnsupportedError*>(&error);
+  return unsupported != nullptr && is_of_the_system(*unsupported) ? kEnvironment : kRefused;
 }
 
 // Output that did not arrive is a failure, also where only the last flush finds out.
@@ -85,9 +92,9 @@ int failed(const std::string& who) {
   } catch (const Error& e) {
     fmt::print(stderr, "{}: {} error: {}\n", who, to_string(e.kind()),
                without_operation(printable(e.what())));
-    return exit_code(e.kind());
+    return exit_code(e);
   } catch (const MissingInput& e) {
-    fmt::print(stderr, "{}: {}\n", who, e.what());
+    fmt::print(stderr, "{}: {}\n", who, printable(e.what()));
     return kRefused;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "{}: out of memory; try fewer or shorter windows\n", who);

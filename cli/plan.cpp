@@ -280,7 +280,7 @@ void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan
 }
 
 int plan(const PlanOptions& o) {
-  const ModelConfig model = ModelConfig::load(existing(o.model, "--model"));
+  const ModelConfig model = ModelConfig::load(model_folder(o.model));
   const std::vector<BenchmarkMethod> asked = asked_methods({o.method}, method_defaults(o));
   if (!o.artifacts.empty()) require_calibrated(asked);
   KVCacheOptions options = cache_options(model);

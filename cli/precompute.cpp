@@ -159,7 +159,7 @@ void print_weights(const ArtifactStore& store) {
 void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
                         Communicator& ranks) {
   Decoder decoder = Decoder::load(
-      existing(f.model, "--model"),
+      model_folder(f.model, {"tokenizer.json"}),
       {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
        .threads = f.threads});
   const Text text = read_text(f.text);

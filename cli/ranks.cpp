@@ -29,7 +29,7 @@ std::unique_ptr<Communicator> join_ranks() {
   return mpi_communicator();
 #else
   if (launched_rank() > 0) throw RankFailed(0);
-  throw UnsupportedError("precompute",
+  throw UnsupportedError("mpi",
                          "mpirun has started several processes, and this command was built without MPI "
                          "(CMake option VELOXQUANT_MPI)");
 #endif

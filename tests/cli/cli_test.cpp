@@ -225,6 +225,9 @@ TEST(Command, InspectShowsAndRefuses) {
   const Outcome missing = veloxquant("inspect /nonexistent/file.safetensors");
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, HasSubstr("/nonexistent/file.safetensors"));
+  const Outcome folder = veloxquant(std::string("inspect ") + kDemo);
+  EXPECT_EQ(folder.exit_code, 2);
+  EXPECT_THAT(folder.err, HasSubstr("is a folder"));
   const Outcome text = veloxquant(std::string("inspect ") + kDemo + "/config.json");
   EXPECT_EQ(text.exit_code, 2);
 }

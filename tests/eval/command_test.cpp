@@ -158,7 +158,8 @@ TEST_F(Command, RefusalsHaveTheirExitCodes) {
 TEST_F(Command, MethodsAreRefusedBeforeTheWeightsAreRead) {
   const std::string model = (folder_ / "model").string();
   std::filesystem::create_directory(model);
-  std::filesystem::copy(VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama/config.json", model);
+  for (const char* file : {"/config.json", "/tokenizer.json"})
+    std::filesystem::copy(std::string(VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama") + file, model);
   const auto refusal = [&](const std::string& method) {
     const Outcome outcome = run("--method " + method + tiny_, model);
     EXPECT_EQ(outcome.code, 2) << method;
@@ -173,6 +174,28 @@ TEST_F(Command, MethodsAreRefusedBeforeTheWeightsAreRead) {
   EXPECT_THAT(refusal("trellis:2:centre=true"), HasSubstr("precompute"));
   EXPECT_THAT(refusal("trellis:2"), HasSubstr("neither model.safetensors"))
       << "nothing is wrong with the method";
+}
+
+// The system lacks nothing where the model or the text is wrong.
+TEST_F(Command, WrongModelsAndTextsAreRefused) {
+  const std::string demo = VELOXQUANT_SOURCE_DIR "/models/demo";
+  const auto refused = [&](const std::string& model, const std::string& arguments = "--method fp16") {
+    const Outcome outcome = run(arguments + tiny_, model);
+    EXPECT_EQ(outcome.code, 2) << model << " " << outcome.err;
+    return outcome.err;
+  };
+  EXPECT_THAT(refused(demo),
+              HasSubstr("has no config.json; models inside are '" + demo + "/probe-6m-llama'"));
+  EXPECT_THAT(refused(folder_.string()), HasSubstr("has no config.json\n"));
+  EXPECT_THAT(refused(demo + "/probe-6m-llama/config.json"), HasSubstr("is no folder"));
+  const std::string model = demo + "/probe-6m-llama", own = (folder_ / "model").string();
+  EXPECT_THAT(refused(model, "--method fp16 --text '" + folder_.string() + "' "), HasSubstr("is a folder"));
+  std::filesystem::create_directory(own);
+  for (const char* file : {"config.json", "model.safetensors"})
+    std::filesystem::create_symlink(std::filesystem::path(model) / file, std::filesystem::path(own) / file);
+  EXPECT_THAT(refused(own), HasSubstr("has no tokenizer.json"));
+  std::ofstream(own + "/tokenizer.json") << R"({"model": {"type": "Unigram", "vocab": []}})";
+  EXPECT_THAT(refused(own), HasSubstr("unsupported error"));
 }
 
 TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
