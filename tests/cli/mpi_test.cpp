@@ -99,7 +99,7 @@ TEST_F(MpiCommand, AFailureOfOneEndsAll) {
   std::filesystem::create_directories(folder_.path() / "taken/spectral.safetensors/here");
   const Outcome outcome = ranks(on_demo("spectral", "taken"));
   EXPECT_EQ(outcome.code, 4);
-  EXPECT_EQ(count(outcome.err, "veloxquant: "), 1u) << outcome.err;
+  EXPECT_EQ(count(outcome.err, "veloxquant precompute: "), 1u) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("spectral.safetensors"));
 }
 
@@ -121,7 +121,7 @@ TEST_F(MpiCommand, AFailureOfAnotherRankIsItsOwnToTell) {
   write_safetensors(file, tensors, whole.metadata());
   const Outcome bad = ranks(flags);
   EXPECT_EQ(bad.code, 2);
-  EXPECT_EQ(count(bad.err, "veloxquant: "), 1u) << bad.err;
+  EXPECT_EQ(count(bad.err, "veloxquant precompute: "), 1u) << bad.err;
   EXPECT_THAT(bad.err, HasSubstr("windows.1.layers.2.keys"));
 }
 
