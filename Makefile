@@ -22,7 +22,7 @@ configure: setup
 build: configure  ## build the command: build/release/veloxquant
 	cmake --build --preset $(PRESET) --target veloxquant_command
 
-demo: build  ## measure the demo model: the table of the README
+demo: build  ## measure the demo model: a table like the README's
 	$(BUILD)/veloxquant benchmark --model models/demo/probe-6m-llama --method trellis:2,trellis:3,trellis:4 \
 	  --seq-len 2048 --windows 2 --recall 4
 
