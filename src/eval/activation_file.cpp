@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <cmath>

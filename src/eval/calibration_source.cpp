@@ -1,6 +1,7 @@
 #include "eval/calibration_source.hpp"
 
 #include <fmt/format.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <veloxquant/core/error.hpp>

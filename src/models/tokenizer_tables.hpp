@@ -2,6 +2,7 @@
 // read.
 #pragma once
 
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <bit>

@@ -1,7 +1,9 @@
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <veloxquant/quantizers/vector_quantizer.hpp>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
