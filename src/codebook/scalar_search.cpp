@@ -41,7 +41,7 @@ class HalvingSearch {
       if (step >= half) continue;
       const auto threshold = hn::TableLookupLanes(thresholds_[i], hn::IndicesFromVec(Floats(), level));
       const auto beyond = hn::RebindMask(di, hn::Gt(magnitude, threshold));
-      level = hn::Or(level, hn::IfThenElseZero(beyond, hn::Set(di, step)));
+      level = hn::IfThenElse(beyond, hn::Or(level, hn::Set(di, step)), level);
     }
     return level;
   }
@@ -91,6 +91,7 @@ HWY_INLINE void search(const ScalarTable& table, const float* HWY_RESTRICT x, in
                        std::uint8_t* HWY_RESTRICT index, float* HWY_RESTRICT y) {
   const Floats d;
   const Integers di;
+  const hn::RebindToUnsigned<Floats> du;
   const hn::Rebind<std::uint8_t, Floats> d8;
   const std::conditional_t<(half <= kLanes), HalvingSearch<half>, CountingSearch<half>> among(table);
   int c = 0;
@@ -99,7 +100,7 @@ HWY_INLINE void search(const ScalarTable& table, const float* HWY_RESTRICT x, in
     const auto level = among.level(hn::Abs(v));
     // Negative numbers mirror the level, as sign_mask() has it.
     const auto mirrored = hn::Xor(level, hn::BroadcastSignBit(hn::BitCast(di, v)));
-    hn::StoreU(hn::DemoteTo(d8, hn::Add(mirrored, hn::Set(di, half))), d8, index + c);
+    hn::StoreU(hn::U8FromU32(hn::BitCast(du, hn::Add(mirrored, hn::Set(di, half)))), d8, index + c);
     hn::StoreU(hn::CopySignToAbs(among.value(level), v), d, y + c);
   }
   for (; c < count; ++c) {

@@ -18,7 +18,8 @@ HWY_BEFORE_NAMESPACE();
 namespace veloxquant::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// dot() of row_math.hpp: its eight partial sums are lanes.
+// dot() of row_math.hpp: its eight partial sums are lanes. With `squares` b is a, and converted once.
+template <bool squares>
 HWY_INLINE double dot_in_order(const float* a, const float* b, int count) {
   const hn::CappedTag<double, 8> d;
   const hn::Rebind<float, decltype(d)> df;
@@ -29,8 +30,9 @@ HWY_INLINE double dot_in_order(const float* a, const float* b, int count) {
   for (; i + 8 <= count; i += 8) {
     for (int v = 0; v < kVectors; ++v) {
       const int at = i + v * kLanes;
-      sums[v] = hn::Add(
-          sums[v], hn::Mul(hn::PromoteTo(d, hn::LoadU(df, a + at)), hn::PromoteTo(d, hn::LoadU(df, b + at))));
+      const auto left = hn::PromoteTo(d, hn::LoadU(df, a + at));
+      const auto right = squares ? left : hn::PromoteTo(d, hn::LoadU(df, b + at));
+      sums[v] = hn::Add(sums[v], hn::Mul(left, right));
     }
   }
   HWY_ALIGN double lanes[8];
@@ -42,7 +44,11 @@ HWY_INLINE double dot_in_order(const float* a, const float* b, int count) {
 }
 
 void dots(const float* a, const float* b, std::size_t count, int d, double* sums) {
-  for (std::size_t i = 0; i < count; ++i, a += d, b += d) sums[i] = dot_in_order(a, b, d);
+  if (a == b) {
+    for (std::size_t i = 0; i < count; ++i, a += d) sums[i] = dot_in_order<true>(a, a, d);
+  } else {
+    for (std::size_t i = 0; i < count; ++i, a += d, b += d) sums[i] = dot_in_order<false>(a, b, d);
+  }
 }
 
 void to_unit_variance(const float* x, std::size_t count, int d, float* z, double* r) {

@@ -37,15 +37,15 @@ HWY_INLINE void lane_stages(D d, hn::Vec<D> (&v)[vectors]) {
 }
 
 // y = H_n x, or H_n D x, for as many coordinates as are held in registers; y may be x.
-template <int n>
+template <int n, bool scaled>
 HWY_INLINE void multiply_in_registers(const float* x, const float* factors, float* y) {
   const hn::CappedTag<float, n> d;
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<float, n>()));
   constexpr int kVectors = n / kLanes;
   hn::Vec<decltype(d)> v[kVectors];
-  for (int i = 0; i < kVectors; ++i) v[i] = hn::LoadU(d, x + i * kLanes);
-  if (factors != nullptr) {
-    for (int i = 0; i < kVectors; ++i) v[i] = hn::Mul(v[i], hn::LoadU(d, factors + i * kLanes));
+  for (int i = 0; i < kVectors; ++i) {
+    v[i] = hn::LoadU(d, x + i * kLanes);
+    if constexpr (scaled) v[i] = hn::Mul(v[i], hn::LoadU(d, factors + i * kLanes));
   }
   for (int half = kVectors / 2; half > 0; half /= 2) {
     for (int i = 0; i < kVectors; ++i) {
@@ -62,31 +62,32 @@ HWY_INLINE void multiply_in_registers(const float* x, const float* factors, floa
 // Coordinates in 16 registers.
 constexpr int kInRegisters = 16 * static_cast<int>(hn::MaxLanes(hn::CappedTag<float, 16>()));
 
+template <bool scaled>
 HWY_INLINE void multiply_small(const float* x, const float* factors, int n, float* y) {
   switch (n) {
     case 256:
-      if constexpr (kInRegisters >= 256) multiply_in_registers<256>(x, factors, y);
+      if constexpr (kInRegisters >= 256) multiply_in_registers<256, scaled>(x, factors, y);
       break;
     case 128:
-      if constexpr (kInRegisters >= 128) multiply_in_registers<128>(x, factors, y);
+      if constexpr (kInRegisters >= 128) multiply_in_registers<128, scaled>(x, factors, y);
       break;
     case 64:
-      if constexpr (kInRegisters >= 64) multiply_in_registers<64>(x, factors, y);
+      if constexpr (kInRegisters >= 64) multiply_in_registers<64, scaled>(x, factors, y);
       break;
     case 32:
-      if constexpr (kInRegisters >= 32) multiply_in_registers<32>(x, factors, y);
+      if constexpr (kInRegisters >= 32) multiply_in_registers<32, scaled>(x, factors, y);
       break;
     case 16:
-      multiply_in_registers<16>(x, factors, y);
+      multiply_in_registers<16, scaled>(x, factors, y);
       break;
     case 8:
-      multiply_in_registers<8>(x, factors, y);
+      multiply_in_registers<8, scaled>(x, factors, y);
       break;
     case 4:
-      multiply_in_registers<4>(x, factors, y);
+      multiply_in_registers<4, scaled>(x, factors, y);
       break;
     default:
-      multiply_in_registers<2>(x, factors, y);
+      multiply_in_registers<2, scaled>(x, factors, y);
   }
 }
 
@@ -105,7 +106,7 @@ void multiply_sylvester(float* x, int n) {
   for (; size > kInRegisters; size /= 2) {
     for (int begin = 0; begin < n; begin += size) butterfly(x + begin, x + begin + size / 2, size / 2);
   }
-  for (float* const end = x + n; x != end; x += size) multiply_small(x, nullptr, size, x);
+  for (float* const end = x + n; x != end; x += size) multiply_small<false>(x, nullptr, size, x);
 }
 
 void multiply_sylvester_rounds(const float* x, std::size_t count, int n, const float* const* factors,
@@ -114,7 +115,7 @@ void multiply_sylvester_rounds(const float* x, std::size_t count, int n, const f
     const float* from = x;
     for (std::size_t r = 0; r < rounds; ++r, from = y) {
       if (n <= kInRegisters) {
-        multiply_small(from, factors[r], n, y);
+        multiply_small<true>(from, factors[r], n, y);
       } else {
         for (int c = 0; c < n; ++c) y[c] = from[c] * factors[r][c];
         multiply_sylvester(y, n);
