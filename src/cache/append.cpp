@@ -11,31 +11,24 @@
 
 #include "cache/cache_state.hpp"
 #include "core/input.hpp"
+#include "transform/head_dim.hpp"
 
 namespace veloxquant {
 namespace {
 
 constexpr const char* kOperation = "append";
 
-// Checked vectors [batch, kv_heads, new, head_dim] in f32.
-struct Vectors {
-  Tensor tensor;
-  const float* at(int row, int head, std::int64_t token) const {
-    const Shape& s = tensor.shape();
-    return tensor.data<float>() + ((row * s[1] + head) * s[2] + token) * s[3];
-  }
-};
-
 // What an append is going to write: the new vectors and, per row, how many and where they stand in the text.
 struct NewTokens {
-  Vectors keys, values;
+  CheckedVectors keys, values;
+  std::int64_t count = 0;  // of a row that gets all
   std::vector<std::int64_t> lengths;
   std::vector<std::vector<std::int64_t>> positions;
 };
 
-Vectors check_vectors(const CacheState& cache, const Tensor& x, const char* what) {
-  Vectors vectors{checked_vectors(x, cache.options().head_dim, kOperation)};
-  const Shape& shape = vectors.tensor.shape();
+CheckedVectors check_vectors(const CacheState& cache, const Tensor& x, const char* what) {
+  CheckedVectors vectors(x, cache.options().head_dim, kOperation);
+  const Shape& shape = x.shape();
   if (shape[0] != cache.options().batch || shape[1] != cache.options().kv_heads) {
     throw ShapeError(kOperation, fmt::format("{} of shape {}, need [{}, {}, new, {}]", what, to_string(shape),
                                              cache.options().batch, cache.options().kv_heads, shape[3]));
@@ -86,13 +79,13 @@ NewTokens check_input(const CacheState& cache, const Tensor& keys, const Tensor&
   NewTokens input;
   input.keys = check_vectors(cache, keys, "keys");
   input.values = values.defined() ? check_vectors(cache, values, "values") : input.keys;
-  if (input.values.tensor.shape() != input.keys.tensor.shape()) {
+  if (values.defined() && values.shape() != keys.shape()) {
     throw ShapeError(kOperation, fmt::format("values of shape {} beside keys of shape {}; they must be equal",
                                              to_string(values.shape()), to_string(keys.shape())));
   }
-  const std::int64_t count = keys.dim(2);
-  input.lengths = row_lengths(lengths, cache.rows.size(), count, kOperation);
-  input.positions = check_positions(cache, positions, input.lengths, count);
+  input.count = keys.dim(2);
+  input.lengths = row_lengths(lengths, cache.rows.size(), input.count, kOperation);
+  input.positions = check_positions(cache, positions, input.lengths, input.count);
   return input;
 }
 
@@ -156,7 +149,7 @@ struct CodingItem {
 
 // Single tokens of several heads are coded together, by as many items as there are threads.
 int heads_of_item(const CacheState& cache, const NewTokens& input) {
-  const bool single = input.keys.tensor.shape()[2] == 1 && cache.methods.keys->frame() == 0;
+  const bool single = input.count == 1 && cache.methods.keys->frame() == 0;
   const int heads = cache.options().kv_heads, threads = cache.pool->threads();
   return single ? (heads + threads - 1) / threads : 1;
 }
@@ -214,12 +207,22 @@ void code_head(const CacheState& cache, const NewTokens& input, const CodingItem
   for (std::size_t i = 0; shared && i < count; ++i) keys[i] = shared_gains(keys[i], gains[i]);
 }
 
-// One token of several heads, whose vectors stand one after the other.
+// The vectors of a token for `heads` heads from `head` on, one after the other: where they are, or gathered.
+const float* vectors_of(const CheckedVectors& x, const CodingItem& item, int head, int heads, int dim,
+                        float* gathered) {
+  if (heads == 1 || x.head_stride() == dim) return x.at(item.row, head, item.token);
+  for (int i = 0; i < heads; ++i) std::copy_n(x.at(item.row, head + i, item.token), dim, gathered + i * dim);
+  return gathered;
+}
+
+// One token of several heads.
 void code_token(const CacheState& cache, const NewTokens& input, const CodingItem& item) {
   constexpr int kTogether = 16;
+  const int dim = cache.options().head_dim;
+  float gathered[kMaxHeadDim];
   const auto slot = static_cast<std::size_t>(item.slot);
   for (int h = item.head, end = h + item.heads, here; h < end; h += here) {
-    here = std::min(kTogether, end - h);
+    here = std::min({kTogether, std::max(1, kMaxHeadDim / dim), end - h});
     std::array<std::uint8_t*, kTogether> key_codes, key_scales, value_codes, value_scales;
     std::array<std::uint8_t, kTogether> gains;
     for (int i = 0; i < here; ++i) {
@@ -231,10 +234,10 @@ void code_token(const CacheState& cache, const NewTokens& input, const CodingIte
       value_codes[at] = block + layout.value_codes(slot);
       value_scales[at] = layout.shares_gains() ? &gains[at] : block + layout.value_scales(slot);
     }
-    cache.methods.keys->encode_heads(input.keys.at(item.row, h, item.token), h, here, key_codes.data(),
-                                     key_scales.data());
-    cache.methods.values->encode_heads(input.values.at(item.row, h, item.token), h, here, value_codes.data(),
-                                       value_scales.data());
+    cache.methods.keys->encode_heads(vectors_of(input.keys, item, h, here, dim, gathered), h, here,
+                                     key_codes.data(), key_scales.data());
+    cache.methods.values->encode_heads(vectors_of(input.values, item, h, here, dim, gathered), h, here,
+                                       value_codes.data(), value_scales.data());
     for (std::size_t i = 0; i < static_cast<std::size_t>(here); ++i) {
       if (value_scales[i] == &gains[i]) *key_scales[i] = shared_gains(*key_scales[i], gains[i]);
     }

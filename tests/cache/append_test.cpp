@@ -124,6 +124,19 @@ TEST(Append, TakesStridedAndNarrowInput) {
   }
 }
 
+// A slice of tokens is read where it is; what is wrong in it is found at its own place.
+TEST(Append, NamesThePlaceInASlice) {
+  Tensor x = random_vectors({2, 3, 20, 64}, 1);
+  x.data<float>()[((1 * 3 + 2) * 20 + 7) * 64 + 33] = NAN;
+  for (const auto& [begin, end, place] :
+       {std::tuple{7, 8, "[1, 2, 0, 33]"}, {5, 20, "[1, 2, 2, 33]"}, {0, 20, "[1, 2, 7, 33]"}}) {
+    PackedKVCache cache = make_cache({.batch = 2, .kv_heads = 3});
+    const std::string message = message_of<NumericError>([&] { cache.append(x.slice(2, begin, end)); });
+    EXPECT_NE(message.find(place), std::string::npos) << message;
+    cache.append(x.slice(2, 8, 20));
+  }
+}
+
 TEST(Append, RaggedRowsAreAsIfAppendedAlone) {
   const CacheSetup setup{.batch = 3, .sinks = 2, .recent = 6};
   const Tensor x = random_vectors({3, 2, 100, 64}, 1), y = random_vectors({3, 2, 40, 64}, 2);
