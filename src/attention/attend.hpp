@@ -2,12 +2,14 @@
 //
 // The cache cuts its history into runs (a page, the sinks, the recent window) and calls attend_runs on each
 // range of equal code; partial results of several calls are merged by their maxima and sums (online softmax),
-// so the history can be split over threads in any way. Nothing of the history's length is held: a kernel
-// decodes a tile of a run into a scratch buffer, uses it for all query rows, and goes on.
+// so the history can be split over threads in any way. Nothing of the history's length is held: a kernel asks
+// for one run after the other, decodes a tile of it into a scratch buffer, uses it for all query rows, and goes
+// on.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -84,7 +86,13 @@ class AttendScratch {
   std::vector<std::byte> memory_;
 };
 
+// Gives the next run of a range, or one without tokens when there is none. What a run points to must stay until the
+// run after the next is asked for.
+using RunSource = std::function<TokenRun()>;
+
 // Writes `partial` from scratch (it does not accumulate on what is there).
+void attend_runs(const TileDecoder& keys, const TileDecoder& values, const RunSource& next_run,
+                 const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch);
 void attend_runs(const TileDecoder& keys, const TileDecoder& values, std::span<const TokenRun> runs,
                  const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch);
 

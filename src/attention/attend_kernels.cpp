@@ -23,32 +23,33 @@ HWY_BEFORE_NAMESPACE();
 namespace veloxquant {
 namespace HWY_NAMESPACE {
 
-void attend_few_rows(const TileReader& keys, const TileReader& values, std::span<const TokenRun> runs,
+void attend_few_rows(const TileReader& keys, const TileReader& values, const RunSource& next_run,
                      const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const TokenRange seen = visible_to_any(query, 0, query.rows);
   FewRows rows(keys, values, query, scratch);
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    const TokenRun run = cut_run(runs[i], seen, keys, values);
-    if (run.count > 0) rows.attend(run, i + 1 < runs.size() ? runs[i + 1] : TokenRun{});
+  for (TokenRun whole = next_run(), next; whole.count > 0; whole = next) {
+    next = next_run();
+    const TokenRun run = cut_run(whole, seen, keys, values);
+    if (run.count > 0) rows.attend(run, next);
   }
   rows.write(partial);
 }
 
-void attend_many_rows(const TileReader& keys, const TileReader& values, std::span<const TokenRun> runs,
+void attend_many_rows(const TileReader& keys, const TileReader& values, const RunSource& next_run,
                       const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const TokenRange seen = visible_to_any(query, 0, query.rows);
   ManyRows rows(keys, values, query, scratch);
-  for (const TokenRun& whole : runs) {
+  for (TokenRun whole = next_run(); whole.count > 0; whole = next_run()) {
     const TokenRun run = cut_run(whole, seen, keys, values);
     if (run.count > 0) rows.attend(run);
   }
   rows.write(partial);
 }
 
-void attend_rows(const TileReader& keys, const TileReader& values, std::span<const TokenRun> runs,
+void attend_rows(const TileReader& keys, const TileReader& values, const RunSource& next_run,
                  const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const auto attend = query.rows <= kFewRows ? attend_few_rows : attend_many_rows;
-  attend(keys, values, runs, query, partial, scratch);
+  attend(keys, values, next_run, query, partial, scratch);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -60,10 +61,21 @@ namespace veloxquant {
 
 HWY_EXPORT(attend_rows);
 
-void attend_runs(const TileDecoder& keys, const TileDecoder& values, std::span<const TokenRun> runs,
+void attend_runs(const TileDecoder& keys, const TileDecoder& values, const RunSource& next_run,
                  const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const TileReader key_reader(keys, query.head_dim), value_reader(values, query.head_dim);
-  VELOX_DISPATCH(attend_rows)(key_reader, value_reader, runs, query, partial, scratch);
+  VELOX_DISPATCH(attend_rows)(key_reader, value_reader, next_run, query, partial, scratch);
+}
+
+void attend_runs(const TileDecoder& keys, const TileDecoder& values, std::span<const TokenRun> runs,
+                 const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
+  const RunSource next_run = [left = runs]() mutable {
+    if (left.empty()) return TokenRun{};
+    const TokenRun& run = left.front();
+    left = left.subspan(1);
+    return run;
+  };
+  attend_runs(keys, values, next_run, query, partial, scratch);
 }
 
 }  // namespace veloxquant

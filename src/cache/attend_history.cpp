@@ -31,8 +31,8 @@ namespace veloxquant {
 namespace {
 
 constexpr const char* kOperation = "attend";
-// Bounds the list of runs, and what is unpacked of them at a time, whatever the history's length.
-constexpr std::size_t kRunsAtOnce = 8;
+// Runs that are there at a time: the one at hand and the next (RunSource).
+constexpr std::size_t kRunsAtOnce = 2;
 
 // Working memory of a thread, kept between calls so that decoding does not allocate.
 struct ThreadScratch {
@@ -312,24 +312,19 @@ class Attention {
     const std::size_t floats = TileMemory::partial_floats(rows, width);
     const TileDecoder keys = coded ? keys_.decoder(tile.head) : exact_;
     const TileDecoder values = coded ? values_.decoder(tile.head) : exact_;
-    std::array<TokenRun, kRunsAtOnce> runs;
     const bool placed = coded && cache_.methods.keys->frame() > 0;
     if (placed) scratch.places.resize(kRunsAtOnce * kPageTokens);
     if (coded) scratch.rows.resize(2 * kRunsAtOnce * canonical_buffer(cache_));
-    // The sum over the range, and what is added to it.
+    const RunSource next_run = [&, token = range.begin, turn = std::size_t{0}]() mutable {
+      if (token >= range.end) return TokenRun{};
+      turn = (turn + 1) % kRunsAtOnce;
+      TokenRun run = coded ? coded_run(tile, token, range.end, turn) : exact_run(tile, token, range.end);
+      if (placed) run.key_places = find_places(tile, run, turn);
+      token += run.count;
+      return run;
+    };
     const AttendPartial whole = first ? sum : TileMemory::partial_at(scratch.whole.reserve(floats), rows);
-    const AttendPartial some = TileMemory::partial_at(scratch.merge.reserve(floats), rows);
-    for (std::int64_t token = range.begin; token < range.end;) {
-      const bool begun = token > range.begin;
-      std::size_t count = 0;
-      for (; count < runs.size() && token < range.end; ++count) {
-        runs[count] = coded ? coded_run(tile, token, range.end, count) : exact_run(tile, token, range.end);
-        if (placed) runs[count].key_places = find_places(tile, runs[count], count);
-        token += runs[count].count;
-      }
-      attend_runs(keys, values, {runs.data(), count}, query, begun ? some : whole, scratch.kernel);
-      if (begun) merge_partials(whole, some, tile.rows, head_dim_);
-    }
+    attend_runs(keys, values, next_run, query, whole, scratch.kernel);
     const CodedBasis* basis = coded ? values_.basis(tile.head) : nullptr;
     if (basis != nullptr) restore_rows(*basis, whole, rows);
     if (!first) merge_partials(sum, whole, tile.rows, head_dim_);

@@ -158,7 +158,8 @@ TEST(AttendRuns, NoRunsAtAll) {
     const RandomQueries queries(rows, 64, 10, Visibility::all, 1, random);
     PartialBuffers got(rows, 64);
     AttendScratch scratch;
-    attend_runs(tile_decoder(spec), tile_decoder(spec), {}, queries.query(), got.partial(), scratch);
+    attend_runs(tile_decoder(spec), tile_decoder(spec), std::span<const TokenRun>(), queries.query(),
+                got.partial(), scratch);
     EXPECT_EQ(got.sum, std::vector<float>(static_cast<std::size_t>(rows), 0.0f));
     EXPECT_EQ(got.out, std::vector<float>(static_cast<std::size_t>(rows * 64), 0.0f));
   }

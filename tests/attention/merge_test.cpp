@@ -38,7 +38,7 @@ TEST(Merge, RandomSplitsEqualTheWhole) {
     PartialBuffers whole(rows, 128), merged(rows, 128);
     attend_runs(decoder, decoder, cache.runs(), queries.query(), whole.partial(), scratch);
     std::span<const TokenRun> rest = cache.runs();
-    attend_runs(decoder, decoder, {}, queries.query(), merged.partial(), scratch);
+    attend_runs(decoder, decoder, std::span<const TokenRun>(), queries.query(), merged.partial(), scratch);
     while (!rest.empty()) {
       const std::size_t taken = 1 + random() % rest.size();
       PartialBuffers part(rows, 128);
