@@ -74,9 +74,10 @@ void merge_partials(const AttendPartial& into, const AttendPartial& other, int r
 
 void attend_reference(const CodeSpec& keys, const CodeSpec& values, std::span<const TokenRun> runs,
                       const AttendQuery& query, double* out) {
-  const auto dims = static_cast<std::size_t>(values.head_dim), rows = static_cast<std::size_t>(query.rows);
+  const auto rows = static_cast<std::size_t>(query.rows), width = static_cast<std::size_t>(query.head_dim),
+             dims = static_cast<std::size_t>(values.head_dim);
   std::vector<double> max(rows, -std::numeric_limits<double>::infinity()), sum(rows, 0.0);
-  std::fill(out, out + rows * dims, 0.0);
+  std::fill(out, out + rows * width, 0.0);
   ReferenceTokens tokens(keys, values);
   for (const TokenRun& run : runs) {
     for (int t = 0; t < run.count; ++t) {
@@ -85,19 +86,19 @@ void attend_reference(const CodeSpec& keys, const CodeSpec& values, std::span<co
         if (run.first + t < query.begin[r] || run.first + t >= query.end[r]) continue;
         const double offset = query.key_offset != nullptr ? static_cast<double>(query.key_offset[r]) : 0.0;
         const double score =
-            (tokens.product(query.queries + r * dims) + offset) * static_cast<double>(query.scale);
+            (tokens.product(query.queries + r * width) + offset) * static_cast<double>(query.scale);
         const double common = std::max(max[r], score);
         const double shrink = std::exp(max[r] - common), weight = std::exp(score - common);
         max[r] = common;
         sum[r] = sum[r] * shrink + weight;
         for (std::size_t c = 0; c < dims; ++c) {
-          out[r * dims + c] = out[r * dims + c] * shrink + weight * static_cast<double>(tokens.value()[c]);
+          out[r * width + c] = out[r * width + c] * shrink + weight * static_cast<double>(tokens.value()[c]);
         }
       }
     }
   }
   for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t c = 0; c < dims && sum[r] > 0; ++c) out[r * dims + c] /= sum[r];
+    for (std::size_t c = 0; c < dims && sum[r] > 0; ++c) out[r * width + c] /= sum[r];
   }
 }
 

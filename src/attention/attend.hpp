@@ -72,7 +72,7 @@ struct AttendQuery {
 struct AttendPartial {
   float* max = nullptr;  // [rows]
   float* sum = nullptr;  // [rows]
-  float* out = nullptr;  // [rows, head_dim], in the space of the value codes
+  float* out = nullptr;  // [rows, head_dim], in the space of the value codes; zero behind their coordinates
 };
 
 // Working memory of one thread, grown on first use and kept: O(rows * head_dim), never of the history's

@@ -1,4 +1,5 @@
 // attend_runs(): chosen by CPU level once a call, then by the number of query rows.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -9,9 +9,9 @@
 namespace veloxquant {
 namespace {
 
-// [count, head_dim] -> [count, stride] in place, the padding zero: from the last row on, rows only move up.
-void spread_rows(float* tile, int count, int head_dim, std::size_t stride) {
-  const auto width = static_cast<std::size_t>(head_dim);
+// [count, dims] -> [count, stride] in place, the padding zero: from the last row on, rows only move up.
+void spread_rows(float* tile, int count, int dims, std::size_t stride) {
+  const auto width = static_cast<std::size_t>(dims);
   for (auto t = static_cast<std::size_t>(count); t-- > 0;) {
     float* row = tile + t * stride;
     std::memmove(row, tile + t * width, width * sizeof(float));
@@ -23,7 +23,7 @@ void spread_rows(float* tile, int count, int head_dim, std::size_t stride) {
 
 TileReader::TileReader(const TileDecoder& decoder, int head_dim)
     : decoder_(&decoder),
-      head_dim_(head_dim),
+      dims_(decoder.quantizer != nullptr || decoder.basis != nullptr ? head_dim : decoder.spec.head_dim),
       code_bytes_(decoder.quantizer ? decoder.quantizer->code_bytes(decoder.head)
                                     : decoder.spec.code_bytes()),
       scale_bytes_(decoder.quantizer ? decoder.quantizer->scale_bytes(decoder.head)
@@ -32,7 +32,6 @@ TileReader::TileReader(const TileDecoder& decoder, int head_dim)
 void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count,
                       float* tile, const TokenPlace* places) const {
   skip(codes, scales, first);
-  int width = head_dim_;  // values may have fewer coordinates than keys
   if (const VectorQuantizer* quantizer = decoder_->quantizer) {
     quantizer->decode_rows_at(codes, scales, places != nullptr ? places + first : nullptr,
                               static_cast<std::size_t>(count), decoder_->head, tile);
@@ -44,10 +43,9 @@ void TileReader::read(const std::uint8_t* codes, const std::uint8_t* scales, int
                         tile);
   } else {
     decoder_->decode(*decoder_, codes, scales, count, tile);
-    width = decoder_->spec.head_dim;
   }
-  const std::size_t stride = padded_row(head_dim_);
-  if (stride != static_cast<std::size_t>(width)) spread_rows(tile, count, width, stride);
+  const std::size_t stride = padded_row(dims_);
+  if (stride != static_cast<std::size_t>(dims_)) spread_rows(tile, count, dims_, stride);
 }
 
 void TileReader::skip(const std::uint8_t*& codes, const std::uint8_t*& scales, int tokens) const noexcept {

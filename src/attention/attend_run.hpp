@@ -27,7 +27,9 @@ class TileReader {
   bool vector_scale() const noexcept { return decoder_->vector_scale; }
   std::size_t code_bytes() const noexcept { return code_bytes_; }
   std::size_t scale_bytes() const noexcept { return scale_bytes_; }
-  // Tokens [first, first + count) -> tile [count, padded_row(head_dim)].
+  // Coordinates of what is read: head_dim, or fewer where values are coded in a basis.
+  int dims() const noexcept { return dims_; }
+  // Tokens [first, first + count) -> tile [count, padded_row(dims())].
   void read(const std::uint8_t* codes, const std::uint8_t* scales, int first, int count, float* tile,
             const TokenPlace* places = nullptr) const;
   // The run without its first tokens moves its pointers by so much.
@@ -35,7 +37,7 @@ class TileReader {
 
  private:
   const TileDecoder* decoder_;
-  int head_dim_;
+  int dims_;
   std::size_t code_bytes_, scale_bytes_;
 };
 

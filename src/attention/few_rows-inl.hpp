@@ -85,12 +85,16 @@ HWY_INLINE void prefetch_tile(const TileReader& reader, const std::uint8_t* code
 class FewRows {
  public:
   FewRows(const TileReader& keys, const TileReader& values, const AttendQuery& query, AttendScratch& scratch)
-      : keys_(keys), values_(values), query_(query), stride_(padded_row(query.head_dim)) {
-    const std::size_t rows = 2 * kFewRows;  // queries and sums
+      : keys_(keys),
+        values_(values),
+        query_(query),
+        key_stride_(padded_row(keys.dims())),
+        value_stride_(padded_row(values.dims())) {
+    const std::size_t tile = kTileTokens * std::max(key_stride_, value_stride_);
     const std::size_t floats =
-        (rows + kTileTokens) * stride_ + kFewRows * kRunTokens + 2 * (kRunTokens + kLanes);
+        tile + kFewRows * (key_stride_ + value_stride_) + kFewRows * kRunTokens + 2 * (kRunTokens + kLanes);
     float* memory = scratch.reserve(floats);
-    tile_ = take(memory, kTileTokens * stride_);
+    tile_ = take(memory, tile);
     key_factors_ = take(memory, kRunTokens + kLanes);
     value_factors_ = take(memory, kRunTokens + kLanes);
     for (int first = 0; first < query.rows; first += groups_[count_++].rows) {
@@ -111,10 +115,10 @@ class FewRows {
         prefetch_tile(values_, run.value_codes, run.value_scales, 0, tokens_at(run, 0));
       }
       keys_.read(run.key_codes, run.key_scales, t, here, tile_, run.key_places);
-      for (int g = 0; g < count_; ++g) score_group(groups_[g], tile_, stride_, t, here);
+      for (int g = 0; g < count_; ++g) score_group(groups_[g], tile_, key_stride_, t, here);
     }
     for (int g = 0; g < count_; ++g)
-      weigh_group(groups_[g], query_, run, stride_, key_factors_, value_factors_);
+      weigh_group(groups_[g], query_, run, value_stride_, key_factors_, value_factors_);
     for (int t = 0; t < run.count; t += kTileTokens) {
       const int here = tokens_at(run, t), then = tokens_at(run, t + kTileTokens);
       if (then > 0) {
@@ -123,19 +127,21 @@ class FewRows {
         prefetch_tile(keys_, next.key_codes, next.key_scales, 0, tokens_at(next, 0));
       }
       values_.read(run.value_codes, run.value_scales, t, here, tile_);
-      for (int g = 0; g < count_; ++g) add_group(groups_[g], tile_, stride_, t, here);
+      for (int g = 0; g < count_; ++g) add_group(groups_[g], tile_, value_stride_, t, here);
     }
   }
 
   void write(const AttendPartial& partial) const {
-    const auto width = static_cast<std::size_t>(query_.head_dim);
+    const auto width = static_cast<std::size_t>(query_.head_dim),
+               dims = static_cast<std::size_t>(values_.dims());
     for (int g = 0; g < count_; ++g) {
       for (int r = 0; r < groups_[g].rows; ++r) {
         const auto row = static_cast<std::size_t>(groups_[g].first + r);
         partial.max[row] = groups_[g].max[r];
         partial.sum[row] = groups_[g].total[r];
-        std::memcpy(partial.out + row * width, groups_[g].sums + static_cast<std::size_t>(r) * stride_,
-                    width * sizeof(float));
+        float* out = partial.out + row * width;
+        std::memcpy(out, groups_[g].sums + static_cast<std::size_t>(r) * value_stride_, dims * sizeof(float));
+        std::fill(out + dims, out + width, 0.0f);
       }
     }
   }
@@ -159,14 +165,14 @@ class FewRows {
     group.width = left < 3 ? left : 4;
     const auto width = static_cast<std::size_t>(group.width),
                dims = static_cast<std::size_t>(query_.head_dim);
-    group.queries = take(memory, width * stride_);
-    group.sums = take(memory, width * stride_);
+    group.queries = take(memory, width * key_stride_);
+    group.sums = take(memory, width * value_stride_);
     group.weights = take(memory, width * kRunTokens);
-    std::memset(group.queries, 0, width * stride_ * sizeof(float));
-    std::memset(group.sums, 0, width * stride_ * sizeof(float));
+    std::memset(group.queries, 0, width * key_stride_ * sizeof(float));
+    std::memset(group.sums, 0, width * value_stride_ * sizeof(float));
     for (int r = 0; r < group.rows; ++r) {
       const float* row = query_.queries + static_cast<std::size_t>(first + r) * dims;
-      std::memcpy(group.queries + static_cast<std::size_t>(r) * stride_, row, dims * sizeof(float));
+      std::memcpy(group.queries + static_cast<std::size_t>(r) * key_stride_, row, dims * sizeof(float));
     }
     for (int i = 0; i < 4; ++i) {
       const int r = i % group.width;
@@ -180,7 +186,7 @@ class FewRows {
   const TileReader& keys_;
   const TileReader& values_;
   const AttendQuery& query_;
-  std::size_t stride_;
+  std::size_t key_stride_, value_stride_;
   float *tile_, *key_factors_, *value_factors_;
   FewRowsGroup groups_[2];
   int count_ = 0;

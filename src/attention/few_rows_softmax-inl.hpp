@@ -17,8 +17,8 @@ namespace HWY_NAMESPACE {
 struct FewRowsGroup {
   int first = 0, rows = 0;                        // of the query
   int width = 0;                                  // R
-  float* queries = nullptr;                       // [R, stride]
-  float* sums = nullptr;                          // [R, stride]
+  float* queries = nullptr;                       // [R, key stride]
+  float* sums = nullptr;                          // [R, value stride]
   float* weights = nullptr;                       // [kRunTokens, R]: scores, then weights
   alignas(16) float max[4], total[4], offset[4];  // period R
 };

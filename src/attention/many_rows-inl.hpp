@@ -28,8 +28,8 @@ inline constexpr int kBlockRows = 64;
 struct RowBlock {
   int first, rows;     // of the query
   std::size_t width;   // rows, rounded up to whole vectors
-  float* queries;      // [stride, width]
-  float* sums;         // [stride, width]
+  float* queries;      // [key stride, width]
+  float* sums;         // [value stride, width]
   float *max, *total;  // [width]
   float* offset;       // [width], times the scale
 };
@@ -123,13 +123,18 @@ HWY_INLINE void weigh_block(const RowBlock& block, const AttendQuery& query, con
 class ManyRows {
  public:
   ManyRows(const TileReader& keys, const TileReader& values, const AttendQuery& query, AttendScratch& scratch)
-      : keys_(keys), values_(values), query_(query), stride_(padded_row(query.head_dim)) {
+      : keys_(keys),
+        values_(values),
+        query_(query),
+        key_stride_(padded_row(keys.dims())),
+        value_stride_(padded_row(values.dims())) {
     const std::size_t rows =
         (static_cast<std::size_t>(query.rows) + kBlockRows - 1) / kBlockRows * kBlockRows;
-    const std::size_t shared = 2 * kRunTokens * stride_ + kRunTokens * kBlockRows + 2 * kRunTokens;
-    float* memory = scratch.reserve(shared + rows * (2 * stride_ + 3));
-    key_tile_ = take(memory, kRunTokens * stride_);
-    value_tile_ = take(memory, kRunTokens * stride_);
+    const std::size_t shared =
+        kRunTokens * (key_stride_ + value_stride_) + kRunTokens * kBlockRows + 2 * kRunTokens;
+    float* memory = scratch.reserve(shared + rows * floats_of_row());
+    key_tile_ = take(memory, kRunTokens * key_stride_);
+    value_tile_ = take(memory, kRunTokens * value_stride_);
     scores_ = take(memory, kRunTokens * kBlockRows);
     key_factors_ = take(memory, kRunTokens);
     value_factors_ = take(memory, kRunTokens);
@@ -151,14 +156,16 @@ class ManyRows {
   }
 
   void write(const AttendPartial& partial) const {
-    const auto width = static_cast<std::size_t>(query_.head_dim);
+    const auto width = static_cast<std::size_t>(query_.head_dim),
+               dims = static_cast<std::size_t>(values_.dims());
     for (int first = 0; first < query_.rows; first += kBlockRows) {
       const RowBlock block = block_at(first);
       const auto rows = static_cast<std::size_t>(block.rows);
       std::memcpy(partial.max + first, block.max, rows * sizeof(float));
       std::memcpy(partial.sum + first, block.total, rows * sizeof(float));
-      transpose(block.sums, block.width, query_.head_dim, block.rows,
-                partial.out + static_cast<std::size_t>(first) * width, width);
+      float* out = partial.out + static_cast<std::size_t>(first) * width;
+      transpose(block.sums, block.width, values_.dims(), block.rows, out, width);
+      for (std::size_t r = 0; r < rows; ++r) std::fill(out + r * width + dims, out + (r + 1) * width, 0.0f);
     }
   }
 
@@ -169,14 +176,17 @@ class ManyRows {
     return taken;
   }
 
+  // Of queries, sums, max, total and offset.
+  std::size_t floats_of_row() const { return key_stride_ + value_stride_ + 3; }
+
   RowBlock block_at(int first) const {
     RowBlock block;
     block.first = first;
     block.rows = query_.rows - first < kBlockRows ? query_.rows - first : kBlockRows;
     block.width = (static_cast<std::size_t>(block.rows) + kLanes - 1) / kLanes * kLanes;
-    float* memory = blocks_ + static_cast<std::size_t>(first) * (2 * stride_ + 3);
-    block.queries = take(memory, stride_ * block.width);
-    block.sums = take(memory, stride_ * block.width);
+    float* memory = blocks_ + static_cast<std::size_t>(first) * floats_of_row();
+    block.queries = take(memory, key_stride_ * block.width);
+    block.sums = take(memory, value_stride_ * block.width);
     block.max = take(memory, block.width);
     block.total = take(memory, block.width);
     block.offset = take(memory, block.width);
@@ -185,8 +195,8 @@ class ManyRows {
 
   void set_up(const RowBlock& block) const {
     const auto dims = static_cast<std::size_t>(query_.head_dim);
-    std::memset(block.queries, 0, stride_ * block.width * sizeof(float));
-    std::memset(block.sums, 0, stride_ * block.width * sizeof(float));
+    std::memset(block.queries, 0, key_stride_ * block.width * sizeof(float));
+    std::memset(block.sums, 0, value_stride_ * block.width * sizeof(float));
     transpose(query_.queries + static_cast<std::size_t>(block.first) * dims, dims, block.rows,
               query_.head_dim, block.queries, block.width);
     for (std::size_t r = 0; r < block.width; ++r) {
@@ -200,16 +210,18 @@ class ManyRows {
 
   // An odd number of tokens is scored with one more row of the tile, whose scores nobody reads.
   void attend_block(const RowBlock& block, const TokenRun& run) const {
-    const int even = run.count + run.count % 2, dims = static_cast<int>(stride_);
-    multiply<false, false>(key_tile_, stride_, block.queries, block.width, even, dims, scores_);
-    weigh_block(block, query_, run, stride_, key_factors_, value_factors_, scores_);
-    multiply<true, true>(value_tile_, stride_, scores_, block.width, dims, run.count, block.sums);
+    const int even = run.count + run.count % 2;
+    multiply<false, false>(key_tile_, key_stride_, block.queries, block.width, even,
+                           static_cast<int>(key_stride_), scores_);
+    weigh_block(block, query_, run, value_stride_, key_factors_, value_factors_, scores_);
+    multiply<true, true>(value_tile_, value_stride_, scores_, block.width, static_cast<int>(value_stride_),
+                         run.count, block.sums);
   }
 
   const TileReader& keys_;
   const TileReader& values_;
   const AttendQuery& query_;
-  std::size_t stride_;
+  std::size_t key_stride_, value_stride_;
   float *key_tile_, *value_tile_, *scores_, *key_factors_, *value_factors_, *blocks_;
 };
 

@@ -68,6 +68,18 @@ void expect_close(const Case& c, std::mt19937& random, double bound = 1e-5) {
   });
 }
 
+// As coded in a basis; what is behind their coordinates is zero.
+TEST(AttendRuns, ValuesOfFewerCoordinates) {
+  std::mt19937 random(10);
+  const CodeSpec keys = make_spec({CodeKind::f16, 16, 0}, 128);
+  for (const int dims : {2, 40, 96}) {
+    for (const int rows : kRows) {
+      expect_close({keys, make_spec({CodeKind::scalar, 4, 0}, dims), 150, rows, 1, Visibility::causal, true},
+                   random);
+    }
+  }
+}
+
 TEST(AttendRuns, EveryCodeAndHeadSize) {
   std::mt19937 random(11);
   unsigned turn = 0;
