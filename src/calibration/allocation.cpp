@@ -24,7 +24,7 @@ RunPlan make_run(RunCode code, int bits, int count) {
 }
 
 // D by width, of the code that long runs get.
-std::array<double, kWidestCode + 1> distortions(RunCode code) {
+std::array<double, kWidestCode + 1> width_distortions(RunCode code) {
   std::array<double, kWidestCode + 1> table{};
   for (int b = 0; b <= kWidestCode; ++b) {
     const bool trellis = code == RunCode::trellis && b <= kTrellisWidths;
@@ -48,7 +48,7 @@ struct Step {
 class Filling {
  public:
   Filling(const std::vector<AllocationGroup>& groups, RunCode code)
-      : groups_(groups), table_(distortions(code)) {
+      : groups_(groups), table_(width_distortions(code)) {
     for (const AllocationGroup& group : groups) {
       auto& energies = energy_.emplace_back();
       for (std::size_t c = 0; c < group.lambda.size(); ++c) {
@@ -170,11 +170,8 @@ Allocation allocate_bits(const std::vector<AllocationGroup>& groups, const Alloc
     result.runs.push_back(filling.runs(g, options.code));
     double left = 0;
     std::size_t c = 0;
-    const std::vector<double> distortions = run_distortions(result.runs.back());
-    for (std::size_t r = 0; r < distortions.size(); ++r) {
-      for (int i = 0; i < result.runs.back()[r].count; ++i)
-        left += static_cast<double>(groups[g].lambda[c++]) * distortions[r];
-    }
+    for (const double distortion : distortions(result.runs.back(), groups[g].lambda))
+      left += static_cast<double>(groups[g].lambda[c++]) * distortion;
     for (; c < groups[g].lambda.size(); ++c) left += static_cast<double>(groups[g].lambda[c]);
     result.predicted_kl += groups[g].weight * left / 2;
   }

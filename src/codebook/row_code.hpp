@@ -55,12 +55,22 @@ struct RunPlan {
   int bits = 0;                      // scalar 1..8, trellis 1..4
   int count = 0;                     // scalar: at least 1; trellis: as TrellisRun has it
 };
-// Relative squared error of normal coordinates of variance one, by run.
-std::vector<double> run_distortions(std::span<const RunPlan> plan);
+
 // Runs of different widths over coordinates that have variance one each (the transform in front has divided them by
 // their standard deviations). `gain` stores the vector's rms, rounded to a step of 2^(1/4), and codes what is left.
-// With `unbiased`, the values of a run are divided by 1 - D, D its distortion, so that inner products are not shrunk.
+// `lambda`, unless empty, says what the squared error of each coordinate counts: bits that trellis codes share between
+// neighbours then serve the coordinates that count more.
 // Without runs a vector takes no bytes and decodes to nothing.
-std::unique_ptr<RowCode> make_mixed_code(std::span<const RunPlan> plan, bool gain, bool unbiased);
+std::unique_ptr<RowCode> make_mixed_code(std::span<const RunPlan> plan, bool gain,
+                                         std::span<const float> lambda = {});
+
+// What such a code does to standard normal coordinates z, y being the decoded ones: E z y and E y^2, by coordinate,
+// measured with the same 512 vectors always. y E z^2 / E z y is unbiased, y E z y / E y^2 the nearest to z.
+struct CodedMoments {
+  double along = 0, square = 0;
+};
+std::vector<CodedMoments> coded_moments(std::span<const RunPlan> plan, std::span<const float> lambda = {});
+// A forecast of E (z - y)^2, by coordinate, that measures nothing.
+std::vector<double> distortions(std::span<const RunPlan> plan, std::span<const float> lambda = {});
 
 }  // namespace veloxquant

@@ -51,7 +51,8 @@ std::vector<double> trellis_distortions(TrellisRuns runs);
 
 // The strings of `count` vectors z[0..n), one after the other, whose elements are expected to have mean zero
 // and variance one. The sum over t of 4^k_t (z_t - y_t)^2 is made small: elements deserve their widths when what
-// they are multiplied by later is that much larger.
+// they are multiplied by later is that much larger. `weights`, unless null, are n factors of the differences z_t - y_t in
+// that sum, in 2^-15, from 1 to 32767: errors then move from the elements with large ones to those with small ones.
 // Two passes of the Viterbi algorithm: the first runs freely over both sides of the seam, which is behind a run of the
 // largest width, and fixes the bits shared there; the second finds the best string with those bits. Below 64 elements,
 // where that costs much, the best of all seams is taken. Metrics are integers from the first step on, so that the
@@ -59,18 +60,20 @@ std::vector<double> trellis_distortions(TrellisRuns runs);
 // kept by the thread: nothing is allocated unless the string is the longest so far.
 // Throws ConfigError for a table of no such width, ShapeError for counts other than TrellisRun allows or more than
 // 65536 elements in all.
-void trellis_encode(TrellisRuns runs, const float* z, std::size_t count, std::uint8_t* codes);
+void trellis_encode(TrellisRuns runs, const std::int16_t* weights, const float* z, std::size_t count,
+                    std::uint8_t* codes);
 inline void trellis_encode(const TrellisTable& table, const float* z, std::size_t count, int n,
                            std::uint8_t* codes) {
   const TrellisRun run{&table, n};
-  trellis_encode({&run, 1}, z, count, codes);
+  trellis_encode({&run, 1}, nullptr, z, count, codes);
 }
 inline void trellis_encode(const TrellisTable& table, const float* z, int n, std::uint8_t* codes) {
   trellis_encode(table, z, 1, n, codes);
 }
 
 // The same bytes of one vector by a plain scalar search, written from the definition; it arbitrates in tests.
-void trellis_encode_reference(TrellisRuns runs, const float* z, std::uint8_t* codes);
+void trellis_encode_reference(TrellisRuns runs, const std::int16_t* weights, const float* z,
+                              std::uint8_t* codes);
 
 // The values of the n elements.
 void trellis_decode(TrellisRuns runs, const std::uint8_t* codes, float* y);

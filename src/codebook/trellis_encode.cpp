@@ -33,6 +33,7 @@ struct StringSearch {
   std::vector<std::size_t> inputs;           // by run: where its elements begin in the memory of inputs
   std::vector<Piece> whole, before, behind;  // all runs; what a free run passes before the seam and behind it
   std::size_t length, bytes;                 // of a vector: elements, bytes
+  const std::int16_t* weights;               // of a vector, or null
   std::int16_t* tables;                      // [runs][256]
   std::int16_t* input;                       // [kMostTogether][length]
   std::uint8_t* trace;                       // of the longer pass
@@ -106,6 +107,16 @@ class StringEncoder {
                       [&]<int k>() { return static_cast<std::size_t>(piece.count) * Lanes<k>::kTraceBytes; });
   }
 
+  // call(costs of a piece, worked out as they are needed).
+  template <int k, class Call>
+  auto with_costs(const Piece& piece, int vector, const Call& call) const {
+    const typename Search<k>::FreshCosts costs(table_of(piece.run),
+                                               input_of(piece.run, vector) + piece.first);
+    if (string_.weights == nullptr) return call(costs);
+    return call(typename Search<k>::WeightedCosts(
+        costs, string_.weights + string_.elements[piece.run] + piece.first));
+  }
+
   // Passes over the pieces. Metrics of `groups` groups go in as they are before the first element and come out as they
   // are after the last, less the number returned. `groups` becomes the number that comes out.
   template <bool traced>
@@ -120,9 +131,9 @@ class StringEncoder {
           const typename Search<k>::KeptCosts costs(costs_of(piece.run));
           return Search<k>::template run<traced>(costs, piece.count, groups, metrics, own);
         }
-        const typename Search<k>::FreshCosts costs(table_of(piece.run),
-                                                   input_of(piece.run, vector) + piece.first);
-        return Search<k>::template run<traced>(costs, piece.count, groups, metrics, own);
+        return with_costs<k>(piece, vector, [&](const auto& costs) {
+          return Search<k>::template run<traced>(costs, piece.count, groups, metrics, own);
+        });
       });
       groups = groups_of(piece.run);
       if constexpr (traced) trace += trace_bytes(piece);
@@ -194,7 +205,9 @@ class StringEncoder {
   void encode_short(std::uint8_t* HWY_RESTRICT codes) const {
     for (std::size_t r = 0; r < runs_; ++r) {
       with_width(bits_of(r), [&]<int k>() {
-        Search<k>::KeptCosts::keep({table_of(r), input_of(r, 0)}, count_of(r), costs_of(r));
+        with_costs<k>(string_.whole[r], 0, [&](const auto& costs) {
+          Search<k>::KeptCosts::keep(costs, count_of(r), costs_of(r));
+        });
       });
     }
     const int groups = groups_at_seam();
@@ -339,10 +352,12 @@ void search(const StringSearch& string, const float* z, std::size_t count, std::
 }  // namespace
 }  // namespace trellis
 
-void trellis_encode(TrellisRuns runs, const float* z, std::size_t count, std::uint8_t* codes) {
+void trellis_encode(TrellisRuns runs, const std::int16_t* weights, const float* z, std::size_t count,
+                    std::uint8_t* codes) {
   trellis::check_runs("trellis_encode", runs);
   thread_local trellis::StringSearch string;
   trellis::lay_out(runs, string);
+  string.weights = weights;
   trellis::give_memory(string);
   trellis::search(string, z, count, codes);
 }

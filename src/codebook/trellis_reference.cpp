@@ -22,10 +22,17 @@ int quantize(float z, int bits) {
   return static_cast<int>(std::nearbyint(std::clamp(z * trellis::search_scale(bits), -limit, limit)));
 }
 
-int branch_cost(int bits, int x, int value) {
-  const int difference =
-      std::clamp(x - trellis::search_value(bits, value), -trellis::kMostDifference, trellis::kMostDifference);
-  return (difference * difference + (1 << 14)) >> 15;
+int limited(int x) { return std::clamp(x, -trellis::kMostDifference, trellis::kMostDifference); }
+int product(int a, int b) { return (a * b + (1 << 14)) >> 15; }
+
+struct Element {
+  int value, weight;  // 0: without
+};
+
+int branch_cost(int bits, Element x, int value) {
+  const int difference = limited(x.value - trellis::search_value(bits, value)),
+            weighted = x.weight > 0 ? product(limited(2 * difference), x.weight) : difference;
+  return product(weighted, weighted);
 }
 
 int first_lowest(const Metrics& metrics) {
@@ -34,11 +41,12 @@ int first_lowest(const Metrics& metrics) {
 
 class Search {
  public:
-  Search(TrellisRuns runs, const float* z)
+  Search(TrellisRuns runs, const std::int16_t* weights, const float* z)
       : start_(trellis::first_searched(runs)), runs_(runs.begin(), runs.end()) {
     x_.resize(runs.size());
     for (std::size_t r = 0; r < runs.size(); ++r) {
-      for (int t = 0; t < runs[r].count; ++t) x_[r].push_back(quantize(*z++, runs[r].table->bits));
+      for (int t = 0; t < runs[r].count; ++t)
+        x_[r].push_back({quantize(*z++, runs[r].table->bits), weights != nullptr ? *weights++ : 0});
     }
     const auto start = static_cast<std::ptrdiff_t>(start_);
     std::rotate(runs_.begin(), runs_.begin() + start, runs_.end());
@@ -123,7 +131,7 @@ class Search {
     return subtracted;
   }
 
-  void advance(std::size_t run, int x, Metrics& metrics, std::vector<int>& winner) const {
+  void advance(std::size_t run, Element x, Metrics& metrics, std::vector<int>& winner) const {
     const TrellisTable& table = *runs_[run].table;
     const int bits = table.bits;
     Metrics next(static_cast<std::size_t>(groups_of(bits)));
@@ -158,7 +166,7 @@ class Search {
 
   std::size_t start_;             // the first run of the search
   std::vector<TrellisRun> runs_;  // in its order
-  std::vector<std::vector<int>> x_;
+  std::vector<std::vector<Element>> x_;
   std::vector<Piece> whole_;
   std::vector<std::vector<std::vector<int>>>
       winner_;  // by piece of the last pass, element and group: the last window of the best path
@@ -167,10 +175,11 @@ class Search {
 
 }  // namespace
 
-void trellis_encode_reference(TrellisRuns runs, const float* z, std::uint8_t* codes) {
+void trellis_encode_reference(TrellisRuns runs, const std::int16_t* weights, const float* z,
+                              std::uint8_t* codes) {
   trellis::check_runs("trellis_encode_reference", runs);
   std::fill(codes, codes + trellis_code_bytes(runs), std::uint8_t{0});
-  Search search(runs, z);
+  Search search(runs, weights, z);
   const std::vector<std::vector<int>> windows = search.best_cycle();
   int at = 0;
   for (std::size_t i = 0; i < runs.size(); ++i) {

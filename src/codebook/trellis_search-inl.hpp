@@ -43,22 +43,43 @@ struct Search : Lanes<k> {
     HWY_INLINE FreshCosts(const std::int16_t* HWY_RESTRICT table, const std::int16_t* HWY_RESTRICT x)
         : table_(table), x_(x) {}
     HWY_INLINE V operator()(int t, int branch, int j) const {
+      const auto d = difference(t, branch, j);
+      return hn::BitCast(Tag(), hn::MulFixedPoint15(d, d));
+    }
+    HWY_INLINE hn::Vec<SignedTag> difference(int t, int branch, int j) const {
       const auto value = hn::Load(SignedTag(), table_ + branch * kGroups + j * kLanes);
-      auto difference = hn::SaturatedSub(hn::Set(SignedTag(), x_[t]), value);
+      const auto d = hn::SaturatedSub(hn::Set(SignedTag(), x_[t]), value);
       // Of narrower widths no difference is as large.
-      if constexpr (k == 4)
-        difference = hn::Max(difference, hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
-      return hn::BitCast(Tag(), hn::MulFixedPoint15(difference, difference));
+      if constexpr (k < 4) return d;
+      return hn::Max(d, hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
     }
 
    private:
     const std::int16_t *table_, *x_;
   };
+  // with weights,
+  class WeightedCosts {
+   public:
+    HWY_INLINE WeightedCosts(const FreshCosts& costs, const std::int16_t* HWY_RESTRICT weights)
+        : costs_(costs), weights_(weights) {}
+    HWY_INLINE V operator()(int t, int branch, int j) const {
+      const auto d = costs_.difference(t, branch, j);
+      const auto twice =
+          hn::Max(hn::SaturatedAdd(d, d), hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
+      const auto weighted = hn::MulFixedPoint15(twice, hn::Set(SignedTag(), weights_[t]));
+      return hn::BitCast(Tag(), hn::MulFixedPoint15(weighted, weighted));
+    }
+
+   private:
+    FreshCosts costs_;
+    const std::int16_t* weights_;
+  };
   // or kept, for strings that are searched many times.
   class KeptCosts {
    public:
     HWY_INLINE explicit KeptCosts(const std::uint16_t* memory) : memory_(memory) {}
-    static HWY_NOINLINE void keep(const FreshCosts& costs, int count, std::uint16_t* HWY_RESTRICT memory) {
+    template <class Costs>
+    static HWY_NOINLINE void keep(const Costs costs, int count, std::uint16_t* HWY_RESTRICT memory) {
       for (int t = 0; t < count; ++t) {
         for (int branch = 0; branch < kBranches; ++branch) {
           for (int j = 0; j < kVectors; ++j) hn::Store(costs(t, branch, j), Tag(), memory + at(t, branch, j));

@@ -11,7 +11,8 @@ namespace veloxquant::trellis {
 
 // The search counts in units of 2^-(9 + k) standard deviations at k bits, so that a difference d costs
 // d * d / 2^15, rounded, whatever the width: 4^k times as much a bit more, about 10 for the error of an element. Inputs
-// are limited to 4 standard deviations, and differences to +-32767.
+// are limited to 4 standard deviations, and differences to +-32767. With weights, a difference is doubled, limited, and
+// multiplied by its weight first, rounded again.
 inline constexpr int kTableBits = 12;  // values of tables are in 2^-12
 constexpr float search_scale(int bits) { return static_cast<float>(512 << bits); }
 constexpr int search_limit(int bits) { return (2048 << bits) - 1; }

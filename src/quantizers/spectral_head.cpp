@@ -63,7 +63,7 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
     : head_dim_(basis.head_dim),
       frame_(frame),
       means_(basis.mean, basis.mean + basis.head_dim),
-      code_(make_mixed_code(runs, gain && !runs.empty(), turn != nullptr)),
+      code_(make_mixed_code(runs, gain && !runs.empty(), {basis.lambda, as_size(basis.head_dim)})),
       turn_(std::move(turn)) {
   const std::size_t dim = as_size(head_dim_), coded = as_size(spec().head_dim);
   const std::size_t columns = as_size(padded_columns(spec().head_dim)),
@@ -74,13 +74,17 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
       turn_->forwards(turn_->angles(static_cast<std::int64_t>(t)), means_.data(), means_.data() + t * dim);
     }
   }
+  const std::vector<CodedMoments> moments = coded_moments(runs, {basis.lambda, dim});
   forward_.resize(dim * columns);
   inverse_.resize(coded * padded);
   for (std::size_t c = 0; c < coded; ++c) {
     const float sigma = std::sqrt(std::max(basis.lambda[c], 1e-30f));
+    // Keys: the scores that they give must not shrink. Values: the nearest.
+    const double factor = turn_ ? 1 / moments[c].along : moments[c].along / moments[c].square;
+    const float back = sigma * static_cast<float>(factor);
     for (std::size_t i = 0; i < dim; ++i) {
       forward_[i * columns + c] = basis.forward[c * dim + i] / sigma;
-      inverse_[c * padded + i] = basis.inverse[c * dim + i] * sigma;
+      inverse_[c * padded + i] = basis.inverse[c * dim + i] * back;
     }
   }
   if (turn_) one_turn_ = turn_->angles(1);

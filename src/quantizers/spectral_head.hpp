@@ -1,8 +1,9 @@
 // SpectralHead: how one KV head's keys or values are coded by the method `spectral`.
 //
 //     keys      x = R_-j0 k,   r = x - R_t mean,   t = position - j0      values    r = v - mean
-//     z = U^T P r / sqrt(lambda)  ->  gain, runs of codes  ->  r = P^-1 U (sqrt(lambda) y)
+//     z = U^T P r / sqrt(lambda)  ->  gain, runs of codes  ->  r = P^-1 U (sqrt(lambda) f y)
 //
+// f corrects each coordinate for what its code does to normal numbers (CodedMoments).
 // Only coordinates that get bits are ever computed.
 #pragma once
 
@@ -30,7 +31,7 @@ struct SpectralBasis {
 
 class SpectralHead final : public CodedBasis {
  public:
-  // `turn` is null for values; for keys the centroids are unbiased. Means turned by 0 .. frame - 1 are kept
+  // `turn` is null for values. What is decoded is unbiased for keys, and the nearest to what was coded for values. Means turned by 0 .. frame - 1 are kept
   // as a table, up to 1024 of them.
   SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
                std::shared_ptr<const RopeTurn> turn, std::int64_t frame);
@@ -62,7 +63,7 @@ class SpectralHead final : public CodedBasis {
     return 4 * (means_.size() + forward_.size() + inverse_.size() + query_matrix_.size() +
                 one_turn_.cosines.size() + one_turn_.sines.size() + frame_turn_.cosines.size() +
                 frame_turn_.sines.size()) +
-           query_words_.nbytes() + inverse_words_.nbytes();
+           query_words_.nbytes() + inverse_words_.nbytes() + code_->nbytes();
   }
 
  private:

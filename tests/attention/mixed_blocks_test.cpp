@@ -34,7 +34,7 @@ TEST(MixedBlocks, PagesGiveBackEveryRow) {
   for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords, kOddRuns}) {
     for (const bool gain : {false, true}) {
       for (const Role role : {Role::keys, Role::values}) {
-        CodedSide side(*make_mixed_code(plan, gain, false), role, 1, random);
+        CodedSide side(*make_mixed_code(plan, gain), role, 1, random);
         const std::size_t bytes = side.spec.code_bytes(), scale_bytes = side.spec.scale_bytes();
         std::vector<std::uint8_t> codes(11 * bytes), scales(11 * scale_bytes + 1);
         side.order->unpack(side.packed.data(), 7, 11, codes.data(), scales.data());
@@ -50,7 +50,7 @@ TEST(MixedBlocks, PagesGiveBackEveryRow) {
 TEST(MixedBlocks, IsDecodedWhereARunHasNoKernel) {
   std::mt19937 random(3);
   for (const bool gain : {false, true}) {
-    const auto code = make_mixed_code(kOddRuns, gain, false);
+    const auto code = make_mixed_code(kOddRuns, gain);
     EXPECT_EQ(mixed_keys(code->spec(), AttentionArithmetic::fast).scores, nullptr);
     EXPECT_EQ(mixed_values(code->spec(), AttentionArithmetic::fast).add, nullptr);
     test::on_levels_with_kernels(code->spec(), [&] {
@@ -64,7 +64,7 @@ TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
   std::mt19937 random(2);
   for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords}) {
     for (const bool gain : {false, true}) {
-      const auto code = make_mixed_code(plan, gain, false);
+      const auto code = make_mixed_code(plan, gain);
       test::on_levels_with_kernels(code->spec(), [&] {
         for (const int rows : {1, 3, 4, 8}) {
           for (const float sharpness : {0.5f, 1.0f, 4.0f}) {

@@ -66,7 +66,7 @@ TEST(TileDecoder, ReadsMixedCodes) {
   on_every_cpu_level([&](const std::string& level) {
     std::mt19937 random(9);
     for (const bool gain : {false, true}) {
-      const CodeSpec spec = make_mixed_code(runs, gain, false)->spec();
+      const CodeSpec spec = make_mixed_code(runs, gain)->spec();
       const TileDecoder decoder = tile_decoder(spec);
       EXPECT_FALSE(decoder.vector_scale);
       const auto dims = static_cast<std::size_t>(spec.head_dim), bytes = spec.code_bytes();

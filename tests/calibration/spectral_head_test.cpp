@@ -48,13 +48,15 @@ class HeadUnderTest {
     rope.rotary_dim = c.rotary_dim;
     rope.pairing = c.pairing;
     turn = std::make_shared<const RopeTurn>(rope, c.head_dim);
+    moments = coded_moments(c.runs, lambda);
     head = std::make_unique<const SpectralHead>(
         SpectralBasis{c.head_dim, mean.data(), forward.data(), inverse.data(), lambda.data()}, c.runs, true,
         turn, c.frame);
   }
   // Coordinate i of the basis's column c.
   double basis(std::size_t i, std::size_t c) const {
-    return static_cast<double>(inverse[c * dim + i]) * std::sqrt(static_cast<double>(lambda[c]));
+    return static_cast<double>(inverse[c * dim + i]) * std::sqrt(static_cast<double>(lambda[c])) /
+           moments[c].along;
   }
   // R_p x, or R_-p x.
   std::vector<double> turned(const std::vector<double>& x, std::int64_t position, bool back = false) const {
@@ -73,6 +75,7 @@ class HeadUnderTest {
   std::size_t dim;
   std::int64_t frame;
   std::vector<float> mean, lambda, forward, inverse;
+  std::vector<CodedMoments> moments;
   std::shared_ptr<const RopeTurn> turn;
   std::unique_ptr<const SpectralHead> head;
 };

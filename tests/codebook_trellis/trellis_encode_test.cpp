@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -15,11 +16,12 @@ namespace {
 
 constexpr int kLengths[] = {8, 10, 16, 18, 22, 48, 62, 64, 80, 96, 112, 128, 130, 192, 256, 600};
 
-void expect_reference_bytes(TrellisRuns runs, const std::vector<float>& z) {
+void expect_reference_bytes(TrellisRuns runs, const std::vector<float>& z,
+                            const std::int16_t* weights = nullptr) {
   std::vector<std::uint8_t> expected(trellis_code_bytes(runs), 0x55);
-  trellis_encode_reference(runs, z.data(), expected.data());
-  EXPECT_EQ(encoded(runs, z), expected) << runs.size() << " runs from " << runs[0].table->bits
-                                        << " bits on, n " << z.size() << ", z[0] " << z[0];
+  trellis_encode_reference(runs, weights, z.data(), expected.data());
+  EXPECT_EQ(encoded(runs, z, weights), expected) << runs.size() << " runs from " << runs[0].table->bits
+                                                 << " bits on, n " << z.size() << ", z[0] " << z[0];
 }
 void expect_reference_bytes(const TrellisTable& table, const std::vector<float>& z) {
   const TrellisRun run{&table, static_cast<int>(z.size())};
@@ -69,7 +71,7 @@ TEST_P(TrellisBits, RowsGiveTheBytesOfSingleVectors) {
           rows.insert(rows.end(), z.begin(), z.end());
           expected.resize((i + 1) * bytes);
           const TrellisRun run{&table, n};
-          trellis_encode_reference({&run, 1}, rows.data() + i * width, expected.data() + i * bytes);
+          trellis_encode_reference({&run, 1}, nullptr, rows.data() + i * width, expected.data() + i * bytes);
         }
         expected.resize(count * bytes + 1, 0x55);
         std::vector<std::uint8_t> codes(count * bytes + 1, 0x55);
@@ -106,6 +108,12 @@ TEST(TrellisString, RandomVectorsGiveTheReferenceBytes) {
       for (float& value : coarse) value = std::nearbyint(value);
       expect_reference_bytes(runs, coarse);
       expect_reference_bytes(runs, std::vector<float>(coarse.size(), 1e30F));
+      std::vector<std::int16_t> weights(coarse.size());
+      for (std::int16_t& weight : weights) weight = static_cast<std::int16_t>(1 + random() % 32767);
+      expect_reference_bytes(runs, gaussian(trellis_length(runs), 1, random), weights.data());
+      expect_reference_bytes(runs, coarse, weights.data());
+      std::fill(weights.begin(), weights.end(), std::int16_t{32767});
+      expect_reference_bytes(runs, std::vector<float>(coarse.size(), -1e30F), weights.data());
     }
   });
 }
@@ -118,8 +126,8 @@ TEST(TrellisString, RowsGiveTheBytesOfSingleVectors) {
       const std::vector<float> rows = gaussian(6 * trellis_length(runs), 1, random);
       std::vector<std::uint8_t> expected(count * bytes), codes(count * bytes + 1, 0x55);
       for (std::size_t i = 0; i < count; ++i)
-        trellis_encode(runs, rows.data() + i * rows.size() / count, 1, expected.data() + i * bytes);
-      trellis_encode(runs, rows.data(), count, codes.data());
+        trellis_encode(runs, nullptr, rows.data() + i * rows.size() / count, 1, expected.data() + i * bytes);
+      trellis_encode(runs, nullptr, rows.data(), count, codes.data());
       expected.push_back(0x55);
       EXPECT_EQ(codes, expected);
     }
@@ -219,11 +227,12 @@ TEST(Trellis, RefusesWhatItCannotCode) {
   for (const int n : {-2, 0, 6, 17, 65538}) {
     EXPECT_THROW(trellis_encode(trellis_table(2), z.data(), n, codes.data()), ShapeError) << n;
     const TrellisRun run{&trellis_table(2), n};
-    EXPECT_THROW(trellis_encode_reference({&run, 1}, z.data(), codes.data()), ShapeError) << n;
+    EXPECT_THROW(trellis_encode_reference({&run, 1}, nullptr, z.data(), codes.data()), ShapeError) << n;
   }
-  EXPECT_THROW(trellis_encode(TrellisRuns{}, z.data(), 1, codes.data()), ShapeError);
-  EXPECT_THROW(trellis_encode(string_of({{2, 16}, {1, 12}}), z.data(), 1, codes.data()), ShapeError);
-  EXPECT_THROW(trellis_encode(string_of({{2, 65528}, {1, 16}}), z.data(), 1, codes.data()), ShapeError);
+  EXPECT_THROW(trellis_encode(TrellisRuns{}, nullptr, z.data(), 1, codes.data()), ShapeError);
+  EXPECT_THROW(trellis_encode(string_of({{2, 16}, {1, 12}}), nullptr, z.data(), 1, codes.data()), ShapeError);
+  EXPECT_THROW(trellis_encode(string_of({{2, 65528}, {1, 16}}), nullptr, z.data(), 1, codes.data()),
+               ShapeError);
   TrellisTable table = trellis_table(2);
   table.bits = 5;
   EXPECT_THROW(trellis_encode(table, z.data(), 128, codes.data()), ConfigError);

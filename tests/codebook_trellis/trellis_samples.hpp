@@ -28,9 +28,10 @@ inline std::vector<float> on_sphere(int n, std::mt19937_64& random) {
   return z;
 }
 
-inline std::vector<std::uint8_t> encoded(TrellisRuns runs, const std::vector<float>& z) {
+inline std::vector<std::uint8_t> encoded(TrellisRuns runs, const std::vector<float>& z,
+                                         const std::int16_t* weights = nullptr) {
   std::vector<std::uint8_t> codes(trellis_code_bytes(runs), 0xAA);
-  trellis_encode(runs, z.data(), 1, codes.data());
+  trellis_encode(runs, weights, z.data(), 1, codes.data());
   return codes;
 }
 inline std::vector<std::uint8_t> encoded(const TrellisTable& table, const std::vector<float>& z) {
