@@ -164,6 +164,8 @@ Plot recall_plot(const BenchmarkReport& report, const Paints& paints) {
       .x_label = "bits per element held: codes, scales and gains (log)",
       .y_label = "recall, share of the questions",
       .log_x = true,
+      .least_y = 0,
+      .most_y = 1,
       .series = against_bits(report, paints, [](const MethodResult& r) { return r.recall; }, recall_error)};
   const auto reference = std::ranges::find(report.results, true, &MethodResult::reference);
   if (reference != report.results.end() && reference->recall)
