@@ -9,7 +9,7 @@
 
 namespace veloxquant::cli {
 
-// An input that is not there: refused (exit code 2), unlike a system that fails to read one.
+// An input that is not there: refused (exit code 2).
 class MissingInput : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

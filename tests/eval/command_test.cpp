@@ -198,6 +198,35 @@ TEST_F(Command, WrongModelsAndTextsAreRefused) {
   EXPECT_THAT(refused(own), HasSubstr("unsupported error"));
 }
 
+// Whoever runs as root may read files of mode 000: a folder in a file's place and a link that leads in a circle are
+// what nobody can read.
+TEST_F(Command, ModelFilesThatCannotBeReadAreRefused) {
+  const std::filesystem::path demo = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama",
+                              own = folder_ / "model";
+  for (const std::string file : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    for (const std::string fault : {"a folder", "a circle", "no permission"}) {
+      if (fault == "no permission" && geteuid() == 0) continue;
+      std::filesystem::create_directory(own);
+      for (const auto& entry : std::filesystem::directory_iterator(demo)) {
+        if (entry.path().filename() != file)
+          std::filesystem::create_symlink(entry.path(), own / entry.path().filename());
+      }
+      if (fault == "a folder")
+        std::filesystem::create_directory(own / file);
+      else if (fault == "a circle")
+        std::filesystem::create_symlink(file, own / file);
+      else {
+        std::filesystem::copy_file(demo / file, own / file);
+        std::filesystem::permissions(own / file, std::filesystem::perms::none);
+      }
+      const Outcome outcome = run("--method fp16" + tiny_, own.string());
+      EXPECT_EQ(outcome.code, 2) << file << ", " << fault << ": " << outcome.err;
+      EXPECT_THAT(outcome.err, HasSubstr(file)) << fault;
+      std::filesystem::remove_all(own);
+    }
+  }
+}
+
 TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
   for (const std::string& output : {folder_.string(), std::string("/proc/report.json")}) {
     const Outcome outcome = run("--method fp16" + tiny_ + "--output '" + output + "'");
