@@ -20,6 +20,7 @@
 #include "benchmark_methods.hpp"
 #include "calibration/model_groups.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "environment_facts.hpp"
 #include "inputs.hpp"
 #include "progress.hpp"
@@ -190,10 +191,10 @@ class BenchmarkCommand {
     if (text == artifacts.facts().end() || text->second != hash) return;
     const std::int64_t tokens = number_of(artifacts, "text_end");
     if (flags_.skip >= tokens) return;
-    warn(fmt::format(
-        "the artifacts were calibrated on the first {} tokens of this text, and what is measured begins "
-        "after {}; measure other text, or use --skip {}",
-        tokens, flags_.skip, tokens));
+    warn(
+        fmt::format("the artifacts were calibrated on the first {} of this text, and what is measured begins "
+                    "after {}; measure other text, or use --skip {}",
+                    counted(tokens, "token"), flags_.skip, tokens));
   }
 
   // Calibrated without its first tokens, a method serves them badly.
@@ -201,9 +202,9 @@ class BenchmarkCommand {
     const std::int64_t sinks = number_of(artifacts, "sinks");
     if (flags_.sinks >= sinks) return;
     warn(
-        fmt::format("{} was calibrated for caches that keep the first {} tokens exact, these keep {}; use "
+        fmt::format("{} was calibrated for caches that keep the first {} exact, these keep {}; use "
                     "--sinks {}",
-                    file, sinks, flags_.sinks, sinks));
+                    file, counted(sinks, "token"), flags_.sinks, sinks));
   }
 
   void measure_memory_of_all() {

@@ -8,6 +8,7 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/files.hpp>
 
+#include "core/counted.hpp"
 #include "core/quote.hpp"
 #include "paths.hpp"
 
@@ -60,11 +61,12 @@ Text read_text(const std::string& path) {
 void require_length(std::int64_t tokens, std::int64_t skip, std::int64_t needed, std::int64_t length,
                     const char* flag) {
   if (skip <= tokens && tokens - skip >= needed) return;
-  throw ConfigError(
-      "text", fmt::format("the text has {} tokens, and {} {}{} needs {}; make the windows shorter{} or give "
-                          "a longer --text",
-                          tokens, flag, length, skip > 0 ? fmt::format(" after --skip {}", skip) : "",
-                          skip + needed, skip > 0 ? ", skip less" : ""));
+  throw ConfigError("text",
+                    fmt::format("the text has {}, and {} {}{} needs {}; make the windows shorter{} or give "
+                                "a longer --text",
+                                counted(tokens, "token"), flag, length,
+                                skip > 0 ? fmt::format(" after --skip {}", skip) : "", skip + needed,
+                                skip > 0 ? ", skip less" : ""));
 }
 
 }  // namespace veloxquant::cli

@@ -11,6 +11,7 @@
 
 #include "artifacts.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "core/quote.hpp"
 #include "forecast_text.hpp"
 #include "inputs.hpp"
@@ -70,8 +71,8 @@ int inspect(const InspectOptions& options) {
     }
     fmt::print("{}", json_text(json));
   } else {
-    fmt::print("{}: {} tensors, {} bytes, checksum {}\n", printable(options.file), file.tensors().size(),
-               bytes, printable(seal));
+    fmt::print("{}: {}, {}, checksum {}\n", printable(options.file), counted(file.tensors().size(), "tensor"),
+               counted(bytes, "byte"), printable(seal));
     for (const auto& [key, value] : file.metadata())
       fmt::print("  {} = {}\n", printable(key), printable(value));
     for (const auto& [name, info] : file.tensors()) {

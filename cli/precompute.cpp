@@ -17,6 +17,7 @@
 #include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "forecast_text.hpp"
 #include "inputs.hpp"
 #include "precompute_methods.hpp"
@@ -102,7 +103,8 @@ void save(const ArtifactStore& store, const std::filesystem::path& to, const Pre
   std::error_code none;
   std::filesystem::remove_all(checkpoint_folder(f), none);
   progress.clear();
-  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), windows, tokens);
+  fmt::print("{}: {}, {} of {}\n", to.string(), counted(store.nbytes(), "byte"), counted(windows, "window"),
+             counted(tokens, "token"));
 }
 
 void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
@@ -111,9 +113,9 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
   const CalibrationNeeds needs = method.needs_on(file, f);
   if (f.dry_run) {
     if (ranks.rank() != 0) return;
-    fmt::print("{} from {}: {} layers, {} KV heads of {}\n{} windows of {} tokens\n", f.method, file.name(),
-               file.config().layers, file.config().kv_heads, file.config().head_dim, file.windows(),
-               file.tokens());
+    fmt::print("{} from {}: {}, {} of {}\n{} of {}\n", f.method, file.name(),
+               counted(file.config().layers, "layer"), counted(file.config().kv_heads, "KV head"),
+               file.config().head_dim, counted(file.windows(), "window"), counted(file.tokens(), "token"));
     return print_needs(method, f, needs);
   }
   const std::filesystem::path to = prepare_output(f, method, ranks);
@@ -178,11 +180,11 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
   if (f.dry_run) {
     if (ranks.rank() != 0) return;
-    fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
-               decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
-               to_string(decoder.arithmetic()));
-    fmt::print("text: {} windows of {} tokens, {} asked for\n", request.windows.size(), f.sequence_length,
-               f.num_samples);
+    fmt::print("{} of {}: {}, {} of {}, {} arithmetic\n", f.method, f.model,
+               counted(decoder.config().layers, "layer"), counted(decoder.config().kv_heads, "KV head"),
+               decoder.config().head_dim, to_string(decoder.arithmetic()));
+    fmt::print("text: {} of {}, {} asked for\n", counted(request.windows.size(), "window"),
+               counted(f.sequence_length, "token"), f.num_samples);
     return print_needs(method, f, needs);
   }
   const std::filesystem::path to = prepare_output(f, method, ranks);

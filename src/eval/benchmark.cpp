@@ -9,6 +9,7 @@
 #include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
 
+#include "core/counted.hpp"
 #include "eval/attention_probe.hpp"
 #include "eval/method_run.hpp"
 #include "eval/noise.hpp"
@@ -289,9 +290,8 @@ void check(const BenchmarkRequest& request) {
   if (request.windows.empty()) throw ConfigError("benchmark", "there is no window to measure on");
   for (const TokenIds& window : request.windows) {
     if (window.size() != request.windows[0].size() || window.size() < 2) {
-      throw ConfigError(
-          "benchmark",
-          fmt::format("a window has {} tokens; all have the same number, 2 or more", window.size()));
+      throw ConfigError("benchmark", fmt::format("a window has {}; all have the same number, 2 or more",
+                                                 counted(window.size(), "token")));
     }
   }
   if (request.chunk < 1)

@@ -83,6 +83,7 @@ TEST_F(Command, PrintsATableAndWritesTheReport) {
   EXPECT_TRUE(outcome.out.starts_with("method ")) << outcome.out;
   EXPECT_THAT(outcome.out, HasSubstr("turboquant_mse:3 "));
   EXPECT_THAT(outcome.out, HasSubstr("sample_text.md"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 window of 256 tokens, 1 timed run of 32 decoded tokens"));
   EXPECT_THAT(outcome.err, HasSubstr("window 1 of 1"));
   EXPECT_EQ(outcome.err.find('\r'), std::string::npos) << "a bar is for terminals";
 

@@ -249,6 +249,11 @@ TEST(Report, SettingsAreWhatAPersonNeeds) {
       text,
       HasSubstr("Artifacts      spectral: a/spectral.safetensors, of this model, calibrated on book.txt, "
                 "for 4 exact tokens at the start\n"));
+  r.settings["windows"] = r.settings["num_runs"] = 1;
+  r.settings["artifacts.spectral.windows"] = r.settings["artifacts.spectral.sinks"] = "1";
+  const std::string one = report_table(r, 400);
+  EXPECT_THAT(one, HasSubstr("(16067 tokens), 1 window of 512 tokens, 1 timed run\n"));
+  EXPECT_THAT(one, HasSubstr("on book.txt, 1 window, for 1 exact token at the start\n"));
   r.settings["artifacts.spectral.model"] = "other";
   EXPECT_EQ(report_table(r, 400).find("of this model"), std::string::npos);
   EXPECT_THAT(report_json(r), HasSubstr("artifacts.spectral.gain")) << "all facts stay in the JSON";
