@@ -20,12 +20,13 @@ const std::string& existing(const std::string& path, const char* flag) {
   throw MissingInput(fmt::format("{}: there is no {}", flag, quote(path)));
 }
 
-const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further) {
-  const std::filesystem::path folder = existing(path, "--model");
+const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further,
+                                const char* flag) {
+  const std::filesystem::path folder = existing(path, flag);
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error) && !error)
     throw MissingInput(
-        fmt::format("--model: {} is no folder; name the one that holds config.json", quote(path)));
+        fmt::format("{}: {} is no folder; name the one that holds config.json", flag, quote(path)));
   const auto is_model = [](const std::filesystem::path& where) {
     std::error_code none;
     return std::filesystem::exists(where / "config.json", none);
@@ -37,12 +38,12 @@ const std::string& model_folder(const std::string& path, std::initializer_list<c
       if (is_model(at->path())) models.push_back(quote(at->path().string()));
     }
     std::ranges::sort(models);
-    throw MissingInput(fmt::format("--model: {} has no config.json{}{}", quote(path),
+    throw MissingInput(fmt::format("{}: {} has no config.json{}{}", flag, quote(path),
                                    models.empty() ? "" : "; models inside are ", fmt::join(models, ", ")));
   }
   for (const char* file : further) {
     if (!std::filesystem::exists(folder / file, error) && !error)
-      throw MissingInput(fmt::format("--model: {} has no {}", quote(path), file));
+      throw MissingInput(fmt::format("{}: {} has no {}", flag, quote(path), file));
   }
   return path;
 }

@@ -20,7 +20,8 @@ const std::string& existing(const std::string& path, const char* flag);
 
 // The same for a model folder; throws MissingInput that says which of config.json and `further` files is not there,
 // and names folders inside that are models.
-const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further = {});
+const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further = {},
+                                const char* flag = "--model");
 
 // Tokens of a benchmark window, unless asked for others.
 inline constexpr std::int64_t kDefaultWindow = 4096;

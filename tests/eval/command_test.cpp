@@ -90,6 +90,11 @@ TEST_F(Command, PrintsATableAndWritesTheReport) {
   const auto json = nlohmann::json::parse(content(report));
   EXPECT_EQ(json["schema"], "veloxquant.benchmark/1");
   ASSERT_EQ(json["results"].size(), 2u);
+  const int shown = std::system(("'" VELOXQUANT_COMMAND "' inspect '" VELOXQUANT_SOURCE_DIR
+                                 "/models/demo/probe-6m-llama' | grep -q 'fingerprint *" +
+                                 json["model"]["fingerprint"].get<std::string>() + "$'")
+                                    .c_str());
+  EXPECT_EQ(shown, 0);
   const auto& row = json["results"][1];
   EXPECT_TRUE(row["recall"].is_null());
   EXPECT_GT(row["kl"], 0);
