@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <numeric>
-#include <span>
 #include <string>
 #include <vector>
 #include <veloxquant/core/error.hpp>
@@ -17,13 +15,11 @@
 #include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "command.hpp"
-#include "core/counted.hpp"
-#include "forecast_text.hpp"
 #include "inputs.hpp"
 #include "precompute_methods.hpp"
+#include "precompute_report.hpp"
 #include "progress.hpp"
 #include "ranks.hpp"
-#include "size_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -57,19 +53,6 @@ void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) 
   }
 }
 
-void print_needs(const CalibratedMethod& method, const PrecomputeFlags& f, const CalibrationNeeds& needs) {
-  const std::filesystem::path to = artifact_file(f.output, f.method);
-  std::error_code none;
-  fmt::print("artifacts: {}{}\n", to.string(),
-             std::filesystem::exists(to, none) ? ", which is replaced" : "");
-  if (method.resumes && std::filesystem::exists(checkpoint_folder(f), none))
-    fmt::print("goes on from {} if that is of the same request\n", checkpoint_folder(f).string());
-  if (needs.passes > 0) fmt::print("passes of the model over a window: {:.1f}\n", needs.passes);
-  fmt::print("memory{}: about {}\n", f.model.empty() ? "" : " beside the weights",
-             format_size(static_cast<double>(needs.memory_bytes)));
-  fmt::print("size of the artifacts: about {}\n", format_size(static_cast<double>(needs.artifact_bytes)));
-}
-
 // Every rank makes the folders, since their machines need not share a disk; rank 0 writes the artifacts.
 std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method,
                                      const Communicator& ranks) {
@@ -98,13 +81,11 @@ CalibrationRequest request_of(const PrecomputeFlags& f, const CalibratedMethod& 
 }
 
 void save(const ArtifactStore& store, const std::filesystem::path& to, const PrecomputeFlags& f,
-          std::size_t windows, std::int64_t tokens, Progress& progress) {
+          Progress& progress) {
   store.save(to);
   std::error_code none;
   std::filesystem::remove_all(checkpoint_folder(f), none);
   progress.clear();
-  fmt::print("{}: {}, {} of {}\n", to.string(), counted(store.nbytes(), "byte"), counted(windows, "window"),
-             counted(tokens, "token"));
 }
 
 void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
@@ -113,49 +94,33 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
   const CalibrationNeeds needs = method.needs_on(file, f);
   if (f.dry_run) {
     if (ranks.rank() != 0) return;
-    fmt::print("{} from {}: {}, {} of {}\n{} of {}\n", f.method, file.name(),
-               counted(file.config().layers, "layer"), counted(file.config().kv_heads, "KV head"),
-               file.config().head_dim, counted(file.windows(), "window"), counted(file.tokens(), "token"));
-    return print_needs(method, f, needs);
+    return print_dry_run({.method = f.method,
+                          .model = {},
+                          .activations = file.name(),
+                          .layers = file.config().layers,
+                          .kv_heads = file.config().kv_heads,
+                          .head_dim = file.config().head_dim,
+                          .arithmetic = {},
+                          .windows = file.windows(),
+                          .sequence_length = file.tokens(),
+                          .windows_asked = {},
+                          .artifacts = artifact_file(f.output, f.method),
+                          .checkpoints = method.resumes ? checkpoint_folder(f) : std::filesystem::path(),
+                          .needs = needs},
+                         f.format);
   }
   const std::filesystem::path to = prepare_output(f, method, ranks);
   ArtifactStore store = method.run_on(file, request_of(f, method, progress, ranks), f);
   if (ranks.rank() != 0) return;
   store.set_fact("activations", std::filesystem::path(f.activations).filename().string());
-  save(store, to, f, file.windows(), file.tokens(), progress);
-}
-
-// How the measured weights and the proxy of `ratequant` spread over the model: each in percent of its own sum.
-void print_weights(const ArtifactStore& store) {
-  const auto tensor = [&](int layer, Role role, const char* what) -> std::span<const float> {
-    const std::string name = fmt::format("layers.{}.{}.{}", layer, to_string(role), what);
-    return store.contains(name) ? store.get(name, "precompute").span<const float>()
-                                : std::span<const float>();
-  };
-  if (tensor(0, Role::keys, "proxy").empty()) return;
-  const auto sum = [](std::span<const float> values) {
-    return std::accumulate(values.begin(), values.end(), 0.0);
-  };
-  int layers = 0;
-  double measured = 0, proxy = 0;
-  for (; !tensor(layers, Role::keys, "proxy").empty(); ++layers) {
-    for (const Role role : {Role::keys, Role::values}) {
-      measured += sum(tensor(layers, role, "weight"));
-      proxy += sum(tensor(layers, role, "proxy"));
-    }
-  }
-  fmt::print("weights, in percent of their sum:\n  layer  keys: measured  proxy  values: measured  proxy\n");
-  const auto percent = [](double part, double whole) {
-    return whole > 0 ? fmt::format("{:.1f}", 100 * part / whole) : "-";
-  };
-  for (int layer = 0; layer < layers; ++layer) {
-    const auto of = [&](Role role, const char* what, double whole) {
-      return percent(sum(tensor(layer, role, what)), whole);
-    };
-    fmt::print("  {:5}{:>16}{:>7}{:>18}{:>7}\n", layer, of(Role::keys, "weight", measured),
-               of(Role::keys, "proxy", proxy), of(Role::values, "weight", measured),
-               of(Role::values, "proxy", proxy));
-  }
+  save(store, to, f, progress);
+  print_calibration({.method = f.method,
+                     .artifacts = to,
+                     .store = store,
+                     .windows = file.windows(),
+                     .sequence_length = file.tokens(),
+                     .text_end = {}},
+                    f.format);
 }
 
 void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
@@ -180,12 +145,20 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
   if (f.dry_run) {
     if (ranks.rank() != 0) return;
-    fmt::print("{} of {}: {}, {} of {}, {} arithmetic\n", f.method, f.model,
-               counted(decoder.config().layers, "layer"), counted(decoder.config().kv_heads, "KV head"),
-               decoder.config().head_dim, to_string(decoder.arithmetic()));
-    fmt::print("text: {} of {}, {} asked for\n", counted(request.windows.size(), "window"),
-               counted(f.sequence_length, "token"), f.num_samples);
-    return print_needs(method, f, needs);
+    return print_dry_run({.method = f.method,
+                          .model = f.model,
+                          .activations = {},
+                          .layers = decoder.config().layers,
+                          .kv_heads = decoder.config().kv_heads,
+                          .head_dim = decoder.config().head_dim,
+                          .arithmetic = to_string(decoder.arithmetic()),
+                          .windows = request.windows.size(),
+                          .sequence_length = f.sequence_length,
+                          .windows_asked = f.num_samples,
+                          .artifacts = artifact_file(f.output, f.method),
+                          .checkpoints = method.resumes ? checkpoint_folder(f) : std::filesystem::path(),
+                          .needs = needs},
+                         f.format);
   }
   const std::filesystem::path to = prepare_output(f, method, ranks);
   ArtifactStore store = method.run(decoder, request, f);
@@ -196,11 +169,15 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   store.set_fact("text_xxh3", text_hash(text.bytes));
   store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
-  save(store, to, f, request.windows.size(), f.sequence_length, progress);
-  if (std::ssize(ids) - text_end >= kDefaultWindow)
-    fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
-  print_weights(store);
-  print_forecast(store);
+  save(store, to, f, progress);
+  print_calibration({.method = f.method,
+                     .artifacts = to,
+                     .store = store,
+                     .windows = request.windows.size(),
+                     .sequence_length = f.sequence_length,
+                     .text_end = text_end,
+                     .text_goes_on = std::ssize(ids) - text_end >= kDefaultWindow},
+                    f.format);
 }
 
 int precompute(PrecomputeFlags f, const CLI::App& command) {
@@ -293,6 +270,9 @@ void add_precompute(Commands& commands) {
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
   sub->add_flag("--dry-run", f->dry_run, "say what would be done and what it needs, and do nothing");
+  sub->add_option("--format", f->format, "of what stdout says")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   sub->add_flag("--quiet", f->quiet, "no progress on stderr");
   for (CLI::Option* option : sub->get_options()) {
     if (const auto methods = owners(option->get_name()); !methods.empty())

@@ -303,6 +303,23 @@ TEST(Command, DoctorFindsThisMachineGood) {
   EXPECT_THAT(run.out, HasSubstr("all good"));
 }
 
+TEST(Command, DoctorSpeaksToPrograms) {
+  const Outcome run = veloxquant("doctor --format json");
+  ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["schema"], "veloxquant.doctor/1");
+  EXPECT_EQ(json["good"], true);
+  EXPECT_THAT(json["cpu_levels"].dump(), HasSubstr(json["cpu_level"].get<std::string>()));
+  EXPECT_THAT(json["sample_text"].get<std::string>(), HasSubstr("sample_text.md"));
+  ASSERT_GE(json["checks"].size(), 9u);
+  const std::string table = veloxquant("doctor").out;
+  for (const auto& check : json["checks"]) {
+    EXPECT_EQ(check["same_codes"], true) << check;
+    EXPECT_LT(check["attention_difference"], 1e-4) << check;
+    EXPECT_THAT(table, HasSubstr("\n  " + check["method"].get<std::string>() + " "));
+  }
+}
+
 TEST(Command, PinnedLevelIsReportedAndUnknownOnesRefused) {
   EXPECT_THAT(veloxquant("list").out, HasSubstr("CPU level"));
   for (const std::string arguments :

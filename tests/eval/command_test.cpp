@@ -307,6 +307,54 @@ TEST_F(Command, DryRunOfACalibrationSaysWhatItTakesAndDoesNothing) {
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("--model or --activations"));
 }
 
+TEST_F(Command, CalibrationSpeaksToPrograms) {
+  const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+  const auto precompute = [&](const std::string& flags) {
+    const std::string command =
+        "'" VELOXQUANT_COMMAND
+        "' precompute --format json --threads 1 --num-samples 1 --sequence-length 128 --model '" +
+        model + "' --output '" + folder_.string() + "' " + flags + " >'" + (folder_ / "out").string() +
+        "' 2>'" + (folder_ / "err").string() + "'";
+    EXPECT_EQ(std::system(command.c_str()), 0) << content(folder_ / "err");
+    return nlohmann::json::parse(content(folder_ / "out"));
+  };
+  const auto planned = precompute("--method ratequant --dry-run");
+  EXPECT_EQ(planned["schema"], "veloxquant.precompute/1");
+  EXPECT_EQ(planned["dry_run"], true);
+  EXPECT_EQ(planned["model"], model);
+  EXPECT_TRUE(planned["activations"].is_null());
+  EXPECT_EQ(planned["replaces"], false);
+  EXPECT_EQ(planned["windows_asked"], 1);
+  EXPECT_GT(planned["passes"], 1);
+  EXPECT_FALSE(std::filesystem::exists(planned["artifacts"].get<std::string>()));
+
+  const auto done = precompute("--method ratequant --base trellis --widths 1,2,4");
+  EXPECT_THAT(content(folder_ / "err"), HasSubstr("% sensitivity\n"));
+  EXPECT_EQ(done["dry_run"], false);
+  EXPECT_TRUE(std::filesystem::exists(done["artifacts"].get<std::string>()));
+  EXPECT_EQ(done["text_end"], 127);
+  // What `inspect` says of the same file.
+  const auto inspected = nlohmann::json::parse(inspect("ratequant", "json"));
+  EXPECT_EQ(done["budget"], inspected["budget"]);
+  EXPECT_EQ(done["forecast"], inspected["forecast"]);
+  EXPECT_FALSE(done["forecast"].empty());
+  ASSERT_EQ(done["weights"].size(), 6u);
+  for (const char* what : {"measured", "proxy"}) {
+    double whole = 0;
+    for (const auto& layer : done["weights"])
+      whole += layer["keys"][what].get<double>() + layer["values"][what].get<double>();
+    EXPECT_NEAR(whole, 1, 1e-9) << what;
+  }
+  EXPECT_EQ(precompute("--method ratequant --dry-run")["replaces"], true);
+  const auto proxy = precompute("--method ratequant --sensitivity proxy");
+  EXPECT_TRUE(proxy["weights"][0]["keys"]["measured"].is_null());
+  EXPECT_GT(proxy["weights"][0]["keys"]["proxy"], 0);
+  EXPECT_TRUE(proxy["forecast"].empty());
+  const auto mean = precompute("--method mean");
+  EXPECT_TRUE(mean["budget"].is_null());
+  EXPECT_TRUE(mean["weights"].empty());
+}
+
 TEST_F(Command, CalibratesForecastsAndWarnsOfTheSameText) {
   const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
   const std::string precompute = "'" VELOXQUANT_COMMAND "' precompute --method spectral --model '" + model +
