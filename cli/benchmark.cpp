@@ -21,7 +21,9 @@
 #include "calibration/model_groups.hpp"
 #include "command.hpp"
 #include "core/counted.hpp"
+#include "core/quote.hpp"
 #include "environment_facts.hpp"
+#include "error_text.hpp"
 #include "inputs.hpp"
 #include "progress.hpp"
 #include "report.hpp"
@@ -87,6 +89,7 @@ class BenchmarkCommand {
     }
     require_methods(ModelConfig::load(model_folder(flags_.model, {"tokenizer.json"})));
 
+    progress_.show("loading the model", printable(flags_.model), 0, 1);
     Decoder decoder =
         Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
@@ -98,7 +101,7 @@ class BenchmarkCommand {
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
-      progress_.note(fmt::format("{} is left out: {}", method, reason));
+      progress_.note(fmt::format("{} is left out: {}", short_name(method), without_operation(reason)));
     for (const std::string& warning : outcome.warnings) warn(warning);
     report_.environment = environment_facts(decoder.pool()->threads());
     report_.model = model_facts(flags_.model, decoder);
@@ -124,6 +127,10 @@ class BenchmarkCommand {
       make_layer_methods(cache_config(model, method, flags_.sinks, flags_.recent), method.artifacts);
     }
   }
+
+  // Of the report, unless baselines are left out. The memory of each is measured after all passes, and counts as a
+  // step like them.
+  std::size_t rows() const { return 1 + request_.asked.size() + request_.baselines.size(); }
 
   void warn(const std::string& message) {
     progress_.note(message);
@@ -156,7 +163,10 @@ class BenchmarkCommand {
     request_.runs = flags_.num_runs;
     request_.fill_context = flags_.fill_context;
     request_.progress = [this](const std::string& stage, const std::string& item, std::size_t done,
-                               std::size_t total) { progress_.show(stage, item, done, total); };
+                               std::size_t total) {
+      passes_ = total;
+      progress_.show(stage, item, done, total + rows());
+    };
     const RecallOptions recall;
     report_.settings = {{"text", text.file.filename().string()},
                         {"text_xxh3", hash},
@@ -210,7 +220,7 @@ class BenchmarkCommand {
   void measure_memory_of_all() {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
-      progress_.show("memory", row_name(result), i, report_.results.size());
+      progress_.show("memory", row_name(result), passes_ + i, passes_ + rows());
       MeterRequest request{flags_.model,   result.method, request_.windows[0],
                            flags_.sinks,   flags_.recent, flags_.chunk,
                            flags_.threads, arithmetic_,   artifacts_for(flags_.artifacts, result.method)};
@@ -218,7 +228,7 @@ class BenchmarkCommand {
       try {
         result.memory = measure_memory(request);
       } catch (const UnsupportedError& e) {
-        warn(fmt::format("memory of {} was not measured: {}", row_name(result), e.what()));
+        warn(fmt::format("memory of {} was not measured: {}", row_name(result), without_operation(e.what())));
       }
     }
   }
@@ -239,6 +249,7 @@ class BenchmarkCommand {
   std::string arithmetic_;
   std::map<std::string, std::shared_ptr<const ArtifactStore>> artifacts_;  // by file
   BenchmarkRequest request_;
+  std::size_t passes_ = 0;  // of the benchmark, all methods
   BenchmarkReport report_;
 };
 

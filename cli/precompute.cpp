@@ -15,6 +15,7 @@
 #include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "command.hpp"
+#include "core/quote.hpp"
 #include "inputs.hpp"
 #include "precompute_methods.hpp"
 #include "precompute_report.hpp"
@@ -125,10 +126,11 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
 
 void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
                         Communicator& ranks) {
+  const std::string& folder = model_folder(f.model, {"tokenizer.json"});
+  progress.show("loading the model", printable(folder), 0, 1);
   Decoder decoder = Decoder::load(
-      model_folder(f.model, {"tokenizer.json"}),
-      {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
-       .threads = f.threads});
+      folder, {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
+               .threads = f.threads});
   const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
   CalibrationRequest request = request_of(f, method, progress, ranks);

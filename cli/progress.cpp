@@ -41,8 +41,11 @@ void Progress::show(const std::string& stage, const std::string& item, std::size
   if (style_ == Style::none) return;
   const double fraction = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
   if (style_ == Style::lines) {
-    if (stage != last_stage_) fmt::print(stderr, "{:3.0f} % {}\n", 100 * fraction, stage);
+    const auto tenth = static_cast<int>(10 * fraction);
+    if (stage != last_stage_ || tenth != last_tenth_)
+      fmt::print(stderr, "{:3.0f} % {}\n", 100 * fraction, stage);
     last_stage_ = stage;
+    last_tenth_ = tenth;
     return;
   }
   const auto filled = static_cast<int>(fraction * kBarWidth);

@@ -6,6 +6,7 @@
 
 #include "core/counted.hpp"
 #include "core/quote.hpp"
+#include "error_text.hpp"
 #include "report.hpp"
 
 namespace veloxquant::cli {
@@ -145,7 +146,8 @@ std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkRep
                     "hold filled MB; all else is measured on the text",
                     counted(tokens, "token")));
   }
-  for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
+  for (const auto& [method, reason] : report.left_out)
+    notes.emplace_back("Left out", short_name(method) + ": " + without_operation(reason));
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
   if (const int asked = questions(report); asked > 0) {
     notes.emplace_back("Recall", counted(asked, "question"));

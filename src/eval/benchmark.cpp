@@ -53,9 +53,9 @@ class Benchmark {
     try {
       runs_.push_back(make_run(method));
     } catch (const ConfigError& e) {
-      left_out_.emplace_back(method.name(), e.what());
+      left_out_.push_back({method, e.what()});
     } catch (const UnsupportedError& e) {
-      left_out_.emplace_back(method.name(), e.what());
+      left_out_.push_back({method, e.what()});
     }
   }
 
@@ -280,7 +280,7 @@ class Benchmark {
   const BenchmarkRequest& request_;
   MethodRun reference_;
   std::vector<MethodRun> runs_;
-  std::vector<std::pair<std::string, std::string>> left_out_;
+  std::vector<LeftOut> left_out_;
   std::vector<std::string> warnings_;
   std::vector<AttentionProbe::LayerVectors> first_piece_;
   std::size_t done_steps_ = 0, total_steps_ = 0;

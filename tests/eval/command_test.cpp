@@ -4,11 +4,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace veloxquant {
 namespace {
@@ -112,6 +116,31 @@ TEST_F(Command, QuietIsQuietAndFormatsAreServed) {
   EXPECT_TRUE(csv.out.starts_with("method,bits,"));
   const Outcome json = run("--method fp16 --quiet --format json" + tiny_);
   EXPECT_TRUE(nlohmann::json::accept(json.out));
+}
+
+// The shares of the work in the order in which they were printed, "  3 % window 1 of 1", and the stages.
+std::vector<std::pair<int, std::string>> progress_of(const std::string& err) {
+  std::vector<std::pair<int, std::string>> lines;
+  std::istringstream stream(err);
+  for (std::string line; std::getline(stream, line);) {
+    int percent = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%d %% %n", &percent, &end) == 1 && end > 0)
+      lines.emplace_back(percent, line.substr(static_cast<std::size_t>(end)));
+  }
+  return lines;
+}
+
+TEST_F(Command, ProgressHasOneScale) {
+  const Outcome outcome = run("--method fp16,trellis:2 --seq-len 256 --windows 2 --recall 0 --num-runs 3 ");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto lines = progress_of(outcome.err);
+  ASSERT_GE(lines.size(), 6u) << outcome.err;
+  EXPECT_EQ(lines.front(), std::pair(0, std::string("loading the model")));
+  EXPECT_EQ(lines.back().second, "memory");
+  EXPECT_GT(lines.back().first, 90);
+  EXPECT_LT(lines.back().first, 100);
+  for (std::size_t i = 1; i < lines.size(); ++i) EXPECT_GE(lines[i].first, lines[i - 1].first) << outcome.err;
+  EXPECT_EQ(run("--method fp16 --quiet" + tiny_).err, "");
 }
 
 TEST_F(Command, ASyntheticContextIsSaidInTheReport) {
@@ -329,7 +358,10 @@ TEST_F(Command, CalibrationSpeaksToPrograms) {
   EXPECT_FALSE(std::filesystem::exists(planned["artifacts"].get<std::string>()));
 
   const auto done = precompute("--method ratequant --base trellis --widths 1,2,4");
-  EXPECT_THAT(content(folder_ / "err"), HasSubstr("% sensitivity\n"));
+  const auto progress = progress_of(content(folder_ / "err"));
+  EXPECT_EQ(progress.front(), std::pair(0, std::string("loading the model")));
+  EXPECT_EQ(progress.back().second, "sensitivity");
+  for (std::size_t i = 1; i < progress.size(); ++i) EXPECT_GE(progress[i].first, progress[i - 1].first);
   EXPECT_EQ(done["dry_run"], false);
   EXPECT_TRUE(std::filesystem::exists(done["artifacts"].get<std::string>()));
   EXPECT_EQ(done["text_end"], 127);

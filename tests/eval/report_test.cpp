@@ -60,7 +60,10 @@ BenchmarkReport report() {
           {{"name", "probe"}, {"weights", "bf16"}},
           {{"text", "val.txt"}, {"sinks", 4}, {"recent", 0}, {"bos", nullptr}},
           {reference_row(), full_row(), empty_row()},
-          {{"q8_0:8", "head_dim 40 is not a multiple of 32"}},
+          {{{MethodSpec::parse("q8_0"), MethodSpec::parse("q8_0")},
+            "[integer code] head_dim 40 is not a multiple of 32"},
+           {{MethodSpec::parse("q4_0:transform=hadamard"), MethodSpec::parse("q4_0:transform=hadamard")},
+            "too narrow"}},
           {"the text is short"}};
 }
 
@@ -179,7 +182,11 @@ TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
   EXPECT_THAT(
       text,
       HasSubstr("Not quantized  the first 4 and the newest 0 tokens of the cache (exact); weights (bf16)"));
-  EXPECT_THAT(text, HasSubstr("Left out       q8_0:8: head_dim 40"));
+  EXPECT_THAT(text, HasSubstr("Left out       q8_0: head_dim 40"));
+  EXPECT_THAT(text, HasSubstr("Left out       q4_0 rotated: too narrow")) << "as rows of the table are named";
+  const Json left_out = Json::parse(report_json(report()))["left_out"];
+  EXPECT_EQ(left_out[0], (Json{{"method", "q8_0:8"}, {"reason", "head_dim 40 is not a multiple of 32"}}));
+  EXPECT_EQ(left_out[1]["method"], "q4_0:4:transform=hadamard") << "as it can be given to --method";
   EXPECT_THAT(text, HasSubstr("Warning        the text is short"));
 }
 
