@@ -33,8 +33,8 @@ std::string not_quantized(const BenchmarkReport& report) {
   const auto tokens = [&](const char* key) { return report.settings.value(key, std::int64_t{0}); };
   const std::string exact = tokens("sinks") + tokens("recent") == 0
                                 ? std::string("no token of the cache was left exact")
-                                : fmt::format("the first {} and the newest {} tokens of the cache (exact)",
-                                              tokens("sinks"), tokens("recent"));
+                                : fmt::format("the first {} and the newest {} of the cache (exact)",
+                                              counted(tokens("sinks"), "token"), tokens("recent"));
   return fmt::format("{}; weights ({}), activations and queries (f32)", exact,
                      report.model.contains("weights") ? in_words(report.model["weights"]) : "as stored");
 }

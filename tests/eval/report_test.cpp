@@ -181,7 +181,7 @@ TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
   EXPECT_EQ(std::count(row.begin(), row.end(), '-'), 11);
   EXPECT_THAT(
       text,
-      HasSubstr("Not quantized  the first 4 and the newest 0 tokens of the cache (exact); weights (bf16)"));
+      HasSubstr("Not quantized  the first 4 tokens and the newest 0 of the cache (exact); weights (bf16)"));
   EXPECT_THAT(text, HasSubstr("Left out       q8_0: head_dim 40"));
   EXPECT_THAT(text, HasSubstr("Left out       q4_0 rotated: too narrow")) << "as rows of the table are named";
   const Json left_out = Json::parse(report_json(report()))["left_out"];
