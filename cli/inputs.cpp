@@ -14,14 +14,14 @@
 
 namespace veloxquant::cli {
 
-const std::string& existing(const std::string& path, const char* flag) {
+std::string existing(const std::string& path, const char* flag) {
   std::error_code error;
   if (std::filesystem::exists(path, error) || error) return path;  // reading it says what is wrong
   throw MissingInput(fmt::format("{}: there is no {}", flag, quote(path)));
 }
 
-const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further,
-                                const char* flag) {
+std::string model_folder(const std::string& path, std::initializer_list<const char*> further,
+                         const char* flag) {
   const std::filesystem::path folder = existing(path, flag);
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error) && !error)

@@ -126,7 +126,7 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
 
 void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
                         Communicator& ranks) {
-  const std::string& folder = model_folder(f.model, {"tokenizer.json"});
+  const std::string folder = model_folder(f.model, {"tokenizer.json"});
   progress.show("loading the model", printable(folder), 0, 1);
   Decoder decoder = Decoder::load(
       folder, {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
