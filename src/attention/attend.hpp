@@ -46,6 +46,12 @@ struct TileDecoder {
   FrameProducts products = FrameProducts::f32;
 };
 
+// Bytes from a row of codes to the next as `decode` takes them. The rows of a run among others of a mixed code
+// (CodeSpec::is_part) have one more, that in which their string goes on.
+inline std::size_t tile_row_bytes(const CodeSpec& spec) noexcept {
+  return spec.code_bytes() + (spec.is_part() ? 1 : 0);
+}
+
 // The decoder of a code at the CPU level in use.
 TileDecoder tile_decoder(const CodeSpec& spec);
 // The same with the keys of a basis: rows come back in the space of the input, where TokenRun::key_places

@@ -9,18 +9,11 @@
 namespace veloxquant {
 namespace {
 
-// A run of a mixed code, or the whole of another: where it stands in a section and in a row, and how its
-// codes become floats (without the vector's scale, which is the caller's).
-struct DecodedRun {
-  std::unique_ptr<const BlockOrder> order;
-  TileDecoder decoder;
-  std::size_t codes, first;
-};
-
 template <class Kernel>
 struct DecodedTables {
-  std::vector<DecodedRun> runs;
-  Kernel rows;  // of the decoded rows: f32, padded with zeros to the unit of float kernels
+  std::unique_ptr<const BlockOrder> order;
+  TileDecoder decoder;  // without the vector's scale, which is the caller's
+  Kernel rows;          // of the decoded rows: f32, padded with zeros to the unit of float kernels
 };
 
 template <class Kernel>
@@ -28,50 +21,38 @@ const DecodedTables<Kernel>& tables_of(const Kernel& kernel) {
   return *static_cast<const DecodedTables<Kernel>*>(kernel.tables.get());
 }
 
-std::vector<DecodedRun> decoded_runs(const CodeSpec& spec, Role role) {
-  if (spec.kind != CodeKind::mixed) {
-    CodeSpec codes = spec;
-    codes.vector_scale = VectorScale::none;
-    std::vector<DecodedRun> whole;
-    whole.push_back({block_order(codes, role), tile_decoder(codes), 0, 0});
-    return whole;
-  }
-  std::vector<DecodedRun> runs;
-  std::size_t codes = 0, first = 0;
-  for (const CodeRun& run : spec.runs) {
-    const CodeSpec code = spec.of_run(run);
-    runs.push_back({block_order(code, role), tile_decoder(code), codes, first});
-    codes += kBlockTokens * run.code_bytes();
-    first += static_cast<std::size_t>(run.count);
-  }
-  return runs;
+template <class Kernel>
+KernelTables make_tables(const CodeSpec& spec, Role role, Kernel rows) {
+  CodeSpec codes = spec;
+  codes.vector_scale = VectorScale::none;
+  return std::make_shared<const DecodedTables<Kernel>>(
+      DecodedTables<Kernel>{block_order(codes, role), tile_decoder(codes), std::move(rows)});
 }
 
 struct DecodeScratch {
   std::vector<std::uint8_t> codes;
-  std::vector<float> run;
+  std::vector<float> decoded;
   AttendScratch rows;
 };
 thread_local DecodeScratch scratch;
 
 // Tokens [first, first + count) of a section -> rows of `width` floats.
-const float* decode_block(const std::vector<DecodedRun>& runs, const std::uint8_t* section, int first,
-                          int count, std::size_t width) {
-  const auto tokens = static_cast<std::size_t>(count);
+const float* decode_block(const BlockOrder& order, const TileDecoder& decoder, const std::uint8_t* section,
+                          int first, int count, std::size_t width) {
+  const auto tokens = static_cast<std::size_t>(count), dims = static_cast<std::size_t>(decoder.spec.head_dim);
   float* rows = scratch.rows.reserve(tokens * width);
-  std::size_t end = 0;
-  for (const DecodedRun& run : runs) {
-    const auto dims = static_cast<std::size_t>(run.decoder.spec.head_dim);
-    scratch.codes.resize(tokens * run.order->code_bytes());
-    scratch.run.resize(tokens * dims);
-    run.order->unpack(section + run.codes, first, count, scratch.codes.data(), nullptr);
-    run.decoder.decode(run.decoder, scratch.codes.data(), nullptr, count, scratch.run.data());
-    for (std::size_t t = 0; t < tokens; ++t)
-      std::memcpy(rows + t * width + run.first, scratch.run.data() + t * dims, dims * sizeof(float));
-    end = run.first + dims;
+  scratch.codes.resize(tokens * order.code_bytes());
+  order.unpack(section, first, count, scratch.codes.data(), nullptr);
+  if (width == dims) {
+    decoder.decode(decoder, scratch.codes.data(), nullptr, count, rows);
+    return rows;
   }
-  for (std::size_t t = 0; t < tokens && end < width; ++t)
-    std::memset(rows + t * width + end, 0, (width - end) * sizeof(float));
+  scratch.decoded.resize(tokens * dims);
+  decoder.decode(decoder, scratch.codes.data(), nullptr, count, scratch.decoded.data());
+  for (std::size_t t = 0; t < tokens; ++t) {
+    std::memcpy(rows + t * width, scratch.decoded.data() + t * dims, dims * sizeof(float));
+    std::memset(rows + t * width + dims, 0, (width - dims) * sizeof(float));
+  }
   return rows;
 }
 
@@ -95,7 +76,8 @@ void score_decoded(const KeyKernel& self, const std::byte* prepared, int rows, c
   const auto& tables = tables_of(self);
   ask_for(ahead, kBlockTokens * self.spec.code_bytes());
   const auto width = static_cast<std::size_t>(tables.rows.spec.head_dim);
-  const float* keys = decode_block(tables.runs, block, 16 * first_group, 16 * groups, width);
+  const float* keys =
+      decode_block(*tables.order, tables.decoder, block, 16 * first_group, 16 * groups, width);
   tables.rows.scores(tables.rows, prepared, rows, reinterpret_cast<const std::uint8_t*>(keys), nullptr, 0,
                      groups, scores + 16 * first_group);
 }
@@ -104,8 +86,8 @@ void add_decoded(const ValueKernel& self, const BlockWeights& weights, int rows,
                  const std::uint8_t* ahead, float* sums) {
   const auto& tables = tables_of(self);
   ask_for(ahead, kBlockTokens * self.spec.code_bytes());
-  const float* values =
-      decode_block(tables.runs, block, 0, kBlockTokens, static_cast<std::size_t>(tables.rows.spec.head_dim));
+  const float* values = decode_block(*tables.order, tables.decoder, block, 0, kBlockTokens,
+                                     static_cast<std::size_t>(tables.rows.spec.head_dim));
   tables.rows.add(tables.rows, weights, rows, reinterpret_cast<const std::uint8_t*>(values), nullptr, sums);
 }
 
@@ -126,8 +108,7 @@ KeyKernel decoded_keys(const CodeSpec& spec) {
           .scores = score_decoded,
           .spec = spec,
           .prepared_bytes = prepared,
-          .tables = std::make_shared<const DecodedTables<KeyKernel>>(
-              DecodedTables<KeyKernel>{decoded_runs(spec, Role::keys), std::move(rows)}),
+          .tables = make_tables(spec, Role::keys, std::move(rows)),
           .most_rows = kRowsBeforeTiles};
 }
 
@@ -137,8 +118,7 @@ ValueKernel decoded_values(const CodeSpec& spec) {
   return {.add = add_decoded,
           .form = WeightForm::f32,
           .spec = spec,
-          .tables = std::make_shared<const DecodedTables<ValueKernel>>(
-              DecodedTables<ValueKernel>{decoded_runs(spec, Role::values), std::move(rows)}),
+          .tables = make_tables(spec, Role::values, std::move(rows)),
           .most_rows = kRowsBeforeTiles};
 }
 

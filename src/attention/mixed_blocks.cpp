@@ -160,15 +160,19 @@ KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   std::size_t codes = 0, first = 0, prepared = 0;
   int most_rows = std::numeric_limits<int>::max();
   bool any = false;
-  for (const CodeRun& run : spec.runs) {
-    KeyKernel kernel = find_key_kernel(spec.of_run(run), arithmetic);
+  for (std::size_t i = 0; i < spec.runs.size(); ++i) {
+    const CodeSpec run = spec.of_run(i);
+    KeyKernel kernel = find_key_kernel(run, arithmetic);
     any = any || kernel.scores != nullptr;
-    if (kernel.scores == nullptr) kernel = decoded_keys(spec.of_run(run));
+    if (kernel.scores == nullptr) {
+      if (run.is_part()) return {};
+      kernel = decoded_keys(run);
+    }
     const std::size_t bytes = kernel.prepared_bytes;
     most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, prepared});
     codes += kBlockTokens * run.code_bytes();
-    first += static_cast<std::size_t>(run.count);
+    first += static_cast<std::size_t>(run.head_dim);
     prepared += bytes;
   }
   if (!any) return {};
@@ -185,19 +189,21 @@ ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic) {
   std::size_t codes = 0, first = 0;
   int most_rows = std::numeric_limits<int>::max();
   std::optional<WeightForm> form;
-  for (const CodeRun& run : spec.runs) {
-    ValueKernel kernel = find_value_kernel(spec.of_run(run), arithmetic);
+  for (std::size_t i = 0; i < spec.runs.size(); ++i) {
+    const CodeSpec run = spec.of_run(i);
+    ValueKernel kernel = find_value_kernel(run, arithmetic);
     if (kernel.add != nullptr) {
       if (!form || kernel.form == WeightForm::u16) form = kernel.form;
       kernel.stride = padded_row(spec.head_dim);
     } else {
-      kernel = decoded_values(spec.of_run(run));
-      kernel.stride = padded_row(run.count);
+      if (run.is_part()) return {};
+      kernel = decoded_values(run);
+      kernel.stride = padded_row(run.head_dim);
     }
     most_rows = std::min(most_rows, kernel.most_rows);
     runs.push_back({std::move(kernel), codes, first, 0});
     codes += kBlockTokens * run.code_bytes();
-    first += static_cast<std::size_t>(run.count);
+    first += static_cast<std::size_t>(run.head_dim);
   }
   if (!form) return {};
   std::vector<std::uint16_t> order = joined_order(runs);

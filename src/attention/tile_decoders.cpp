@@ -87,7 +87,7 @@ HWY_INLINE void write_row(std::size_t head_dim, float* row, const Block& block) 
 class PaddedRows {
  public:
   HWY_INLINE PaddedRows(const CodeSpec& spec, const std::uint8_t* codes, int count)
-      : codes_(codes), row_bytes_(spec.code_bytes()), end_(row_bytes_ * static_cast<std::size_t>(count)) {}
+      : codes_(codes), row_bytes_(tile_row_bytes(spec)), end_(row_bytes_ * static_cast<std::size_t>(count)) {}
 
   HWY_INLINE const std::uint8_t* row(int t) {
     const std::size_t begin = static_cast<std::size_t>(t) * row_bytes_;
@@ -95,9 +95,11 @@ class PaddedRows {
     return copy_row(t);
   }
 
-  // A copy that goes on with the first 8 bits of the row after its last, `bits` bits in all.
+  // A copy that goes on with the first 8 bits of the row after its last, `bits` bits in all; of a part, with the byte
+  // that it has.
   HWY_INLINE const std::uint8_t* cyclic_row(int t, std::size_t bits) {
     copy_row(t);
+    if (row_bytes_ > (bits + 7) / 8) return copy_;
     const std::size_t used = bits % 8, end = bits / 8;
     const unsigned last = copy_[end] & ((1u << used) - 1u), first = copy_[0];
     copy_[end] = static_cast<std::uint8_t>(last | (first << used));
@@ -356,11 +358,15 @@ void decode_mixed(const TileDecoder& self, const std::uint8_t* codes, const std:
   std::size_t first = 0, skipped = 0;
   for (const TileDecoder& run : *self.runs) {
     const auto width = static_cast<std::size_t>(run.spec.head_dim);
-    const std::size_t own = run.spec.code_bytes();
-    run_codes.resize(tokens * own);
+    const std::size_t own = run.spec.code_bytes(), row = tile_row_bytes(run.spec);
+    run_codes.resize(tokens * row);
     run_rows.resize(tokens * width);
-    for (std::size_t t = 0; t < tokens; ++t)
-      std::memcpy(run_codes.data() + t * own, codes + t * bytes + skipped, own);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const std::uint8_t* from = codes + t * bytes + skipped;
+      std::uint8_t* to = run_codes.data() + t * row;
+      std::memcpy(to, from, own);
+      if (run.spec.is_part()) to[own] = from[run.spec.behind.offset];
+    }
     run.decode(run, run_codes.data(), nullptr, count, run_rows.data());
     for (std::size_t t = 0; t < tokens; ++t) {
       const float gain = scale_bytes > 0 ? gain_value(scales[t * scale_bytes] % kGainSteps) : 1.0f;
@@ -411,7 +417,7 @@ void check(const CodeSpec& spec) {
   if (grouped && (spec.group < 1 || spec.head_dim % spec.group != 0)) {
     refuse(fmt::format("group {} does not divide head_dim {}", spec.group, spec.head_dim));
   }
-  for (const CodeRun& run : spec.runs) check(spec.of_run(run));
+  for (std::size_t i = 0; i < spec.runs.size(); ++i) check(spec.of_run(i));
   if (spec.kind == CodeKind::product &&
       ((spec.group != 4 && spec.group != 8) || spec.head_dim % spec.group != 0)) {
     refuse(fmt::format("sub-vectors of {} coordinates; it is 4 or 8, and divides head_dim {}", spec.group,
@@ -433,7 +439,7 @@ TileDecoder tile_decoder(const CodeSpec& spec) {
   decoder.vector_scale = decoder.decode != nullptr && spec.has_vector_scale();
   if (spec.kind == CodeKind::mixed && (!spec.has_vector_scale() || spec.vector_scale == VectorScale::gain)) {
     std::vector<TileDecoder> runs;
-    for (const CodeRun& run : spec.runs) runs.push_back(tile_decoder(spec.of_run(run)));
+    for (std::size_t i = 0; i < spec.runs.size(); ++i) runs.push_back(tile_decoder(spec.of_run(i)));
     decoder.runs = std::make_shared<const std::vector<TileDecoder>>(std::move(runs));
     decoder.decode = decode_mixed;
   }

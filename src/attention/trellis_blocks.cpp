@@ -33,9 +33,10 @@ std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
 
 // The dimensions of the lanes of the sums, in the order in which the value kernel comes to them; empty for quads, whose
 // order is their own.
-std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
+std::vector<std::uint16_t> value_dims(const CodeSpec& spec) {
+  const int bits = spec.bits, head_dim = spec.head_dim;
   std::vector<std::uint16_t> dims;
-  if (!has_whole_words(head_dim, bits, Role::values)) return dims;
+  if (spec.is_part() || !has_whole_words(head_dim, bits, Role::values)) return dims;
   const int lines = head_dim * bits / 128, per_step = 16 * value_step_lines(bits) / bits;
   for (int line = 0; line < lines; line += value_step_lines(bits)) {
     for (int pair = 0; pair < value_step_pairs(bits); ++pair) {
@@ -51,6 +52,8 @@ std::vector<std::uint16_t> value_dims(int bits, int head_dim) {
 KernelTables tables_of(const CodeSpec& spec, std::vector<std::uint16_t> dims) {
   TrellisBytes table = round_trellis_table(spec);
   table.dims = std::move(dims);
+  table.behind = static_cast<std::ptrdiff_t>(kBlockTokens) * spec.behind.offset;
+  table.behind_bytes = spec.is_part() ? spec.behind.bytes : spec.code_bytes();
   return std::make_shared<const TrellisBytes>(std::move(table));
 }
 
@@ -145,7 +148,7 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands 
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands) {
   if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec))
     return {};
-  std::vector<std::uint16_t> dims = value_dims(spec.bits, spec.head_dim);
+  std::vector<std::uint16_t> dims = value_dims(spec);
   return {.add = add,
           .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,
           .spec = spec,

@@ -21,6 +21,9 @@ struct alignas(64) TrellisBytes {
   // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries (head_dim where
   // the last step of a string has no more).
   std::vector<std::uint16_t> dims;
+  // Where a section of 64 strings goes on: from its begin in the block, and bytes of a string there.
+  std::ptrdiff_t behind;
+  std::size_t behind_bytes;
 };
 
 // Most coordinates of keys: sums of that many products fit in 32 bits, and queries in the buffers of their
@@ -30,7 +33,7 @@ inline constexpr int kMostTrellisDims = 512;
 // At 4 bits the error of bytes as queries and weights is no longer small beside that of the code.
 constexpr bool trellis_is_wide(int bits) noexcept { return bits == 4; }
 
-// Rounds the table with the step that loses the least. `dims` is left empty.
+// Rounds the table with the step that loses the least. Nothing else is filled in.
 TrellisBytes round_trellis_table(const CodeSpec& spec);
 
 // Head of the prepared queries; [quad][row of `width`][4] signed bytes follow, twice in wide kernels: high
@@ -69,8 +72,8 @@ constexpr PairPlace pair_place(int bits, int pair) {
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands);
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands);
 
-// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for whole
-// words.
+// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for keys of whole words
+// that go on in whole words, and values of whole lines that go on at their own begin.
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;
 void prepare_trellis_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
                                   std::byte* prepared) noexcept;

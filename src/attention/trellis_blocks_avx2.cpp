@@ -36,12 +36,14 @@ void score_tokens(const KeyKernel& self, const LookUp& look_up, const std::byte*
                   const std::uint8_t* words, float* scores) {
   constexpr std::size_t kStep = kKeyWord * static_cast<std::size_t>(key_step_words(Bits));
   const auto& head = *reinterpret_cast<const TrellisQueryHead*>(prepared);
+  const auto& table = *static_cast<const TrellisBytes*>(self.tables.get());
   const std::byte* query = prepared + sizeof(TrellisQueryHead);
   __m256i sums[Rows];
   for (int r = 0; r < Rows; ++r) sums[r] = _mm256_setzero_si256();
   const std::uint8_t* const end = words + kBlockTokens * self.spec.code_bytes();
+  const std::uint8_t* const behind = words + table.behind;
   for (const std::uint8_t* word = words; word != end; word += kStep) {
-    const std::uint8_t* const next = word + kStep == end ? words : word + kStep;
+    const std::uint8_t* const next = word + kStep == end ? behind : word + kStep;
     for_each<key_step_quads(Bits)>([&]<int Q>() __attribute__((always_inline)) {
       const WordPair codes = words_of(look_up(key_windows<Avx2, Bits, Q>(word, next)));
       for (int r = 0; r < Rows; ++r, query += 8) sums[r] = add_word_products(sums[r], codes, query);
@@ -152,12 +154,14 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 KeyKernel::Scores trellis_scores_avx2(const CodeSpec& spec) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
-  return has_whole_words(spec.head_dim, spec.bits, Role::keys) ? by_bits[spec.bits - 1] : nullptr;
+  const bool goes_on = !spec.is_part() || spec.behind.bytes >= 4;
+  return has_whole_words(spec.head_dim, spec.bits, Role::keys) && goes_on ? by_bits[spec.bits - 1] : nullptr;
 }
 
 ValueKernel::Add trellis_add_avx2(const CodeSpec& spec) noexcept {
   constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
-  return has_whole_words(spec.head_dim, spec.bits, Role::values) ? by_bits[spec.bits - 1] : nullptr;
+  const bool lines = has_whole_words(spec.head_dim, spec.bits, Role::values) && !spec.is_part();
+  return lines ? by_bits[spec.bits - 1] : nullptr;
 }
 
 }  // namespace veloxquant

@@ -65,51 +65,58 @@ inline __attribute__((always_inline)) __m512i key_windows(const std::uint8_t* wo
   }
 }
 
-// The words of a string that make no whole step: those that are whole, and the bytes behind them, followed by the
-// string's begin as windows at its end want it. Rows of words as in a block; what lies beyond is never counted, since
-// queries have zeros there.
+// The last bytes of the strings of a group, fewer than four, behind the whole words of a section, in 32-bit lanes.
+inline __m512i last_bytes(const std::uint8_t* section, std::size_t code_bytes, std::size_t group) {
+  const std::size_t left = code_bytes % 4;
+  const std::uint8_t* bytes = section + kKeyWord * (code_bytes / 4);
+  __m512i rest = _mm512_setzero_si512();
+  if (left >= 2)
+    rest = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + 32 * group)));
+  if (left % 2 == 1) {
+    const __m512i last = _mm512_cvtepu8_epi32(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + kBlockTokens * (left - 1) + 16 * group)));
+    rest = _mm512_or_si512(rest, left == 3 ? _mm512_slli_epi32(last, 16) : last);
+  }
+  return rest;
+}
+
+// The end of a section's strings: words that make no whole step, the bytes behind them, and as much of what follows as
+// windows want. Rows of words as in a block; what lies beyond is never counted, since queries have zeros there.
 template <int Bits, int Groups>
-class RestOfString {
+class EndOfStrings {
  public:
   static constexpr std::size_t kWords = static_cast<std::size_t>(key_step_words(Bits));
 
-  RestOfString(const std::uint8_t* block, std::size_t code_bytes, int first) {
+  EndOfStrings(const std::uint8_t* block, std::size_t code_bytes, const TrellisBytes& table, int first) {
     const std::size_t whole = code_bytes / 4, left = code_bytes % 4, begin = whole / kWords * kWords;
-    exists_ = left > 0 || begin < whole;
-    for (std::size_t g = 0; exists_ && g < Groups; ++g) {
+    const std::uint8_t* const behind = block + table.behind;
+    makes_step_ = left > 0 || begin < whole;
+    next_ = behind + 64 * first;
+    if (!makes_step_ && table.behind_bytes >= 4) return;
+    for (std::size_t g = 0; g < Groups; ++g) {
       const std::size_t group = static_cast<std::size_t>(first) + g;
       std::size_t word = begin;
       for (; word < whole; ++word) put(word - begin, g, load(block + kKeyWord * word + 64 * group));
-      if (left == 0) continue;
-      const std::uint8_t* bytes = block + kKeyWord * whole;
-      __m512i rest = _mm512_setzero_si512();
-      if (left >= 2)
-        rest =
-            _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + 32 * group)));
-      if (left % 2 == 1) {
-        const __m512i last = _mm512_cvtepu8_epi32(_mm_loadu_si128(
-            reinterpret_cast<const __m128i*>(bytes + kBlockTokens * (left - 1) + 16 * group)));
-        rest = _mm512_or_si512(rest, left == 3 ? _mm512_slli_epi32(last, 16) : last);
-      }
-      // A string shorter than a word goes round more than once.
-      const __m512i start =
-          whole > 0 ? load(block + 64 * group) : _mm512_or_si512(rest, shifted_left(rest, left));
-      rest = _mm512_or_si512(rest, shifted_left(start, left));
-      put(word - begin, g, rest);
+      const __m512i follows =
+          table.behind_bytes >= 4 ? load(behind + 64 * group) : last_bytes(behind, table.behind_bytes, group);
+      const __m512i shift = _mm512_set1_epi32(static_cast<int>(8 * left));
+      put(word - begin, g,
+          _mm512_or_si512(last_bytes(block, code_bytes, group), _mm512_sllv_epi32(follows, shift)));
     }
+    next_ = words_;
   }
-  bool exists() const { return exists_; }
-  const std::uint8_t* words() const { return words_; }
+  // Whether there is a step here behind the whole ones of the section.
+  bool makes_step() const { return makes_step_; }
+  // What follows the whole steps of the section.
+  const std::uint8_t* next() const { return next_; }
 
  private:
-  static __m512i shifted_left(__m512i x, std::size_t bytes) {
-    return _mm512_sllv_epi32(x, _mm512_set1_epi32(static_cast<int>(8 * bytes)));
-  }
   void put(std::size_t word, std::size_t g, __m512i x) {
     _mm512_store_si512(words_ + kKeyWord * word + 64 * g, x);
   }
 
-  bool exists_;
+  bool makes_step_;
+  const std::uint8_t* next_;
   alignas(64) std::uint8_t words_[kWords * kKeyWord];
 };
 
@@ -157,10 +164,9 @@ inline __attribute__((always_inline)) void score_groups(const KeyKernel& self, c
     quad.template operator()<6>();
     quad.template operator()<7>();
   };
-  const RestOfString<Bits, Groups> rest(block, self.spec.code_bytes(), first);
+  const EndOfStrings<Bits, Groups> ends(block, self.spec.code_bytes(), table, first);
   const std::uint8_t* const begin = block + 64 * first;
   const std::uint8_t* const end = begin + self.spec.code_bytes() * kBlockTokens / kStep * kStep;
-  const std::uint8_t* const behind = rest.exists() ? rest.words() : begin;
   for (const std::uint8_t* word = begin; word != end; word += kStep) {
     if (ahead != nullptr) {
       for (std::size_t i = 0; i < kStep; i += kKeyWord) {
@@ -168,9 +174,9 @@ inline __attribute__((always_inline)) void score_groups(const KeyKernel& self, c
           prefetch(ahead + (word - block) + i + 64 * static_cast<std::size_t>(g), 64);
       }
     }
-    step(word, word + kStep == end ? behind : word + kStep);
+    step(word, word + kStep == end ? ends.next() : word + kStep);
   }
-  if (rest.exists()) step(rest.words(), rest.words());
+  if (ends.makes_step()) step(ends.next(), ends.next());
   for (int r = 0; r < rows; ++r) {
     const __m512 scale = _mm512_set1_ps(head.step[r]), bias = _mm512_set1_ps(-head.bias[r] * head.step[r]);
     for (int g = 0; g < Groups; ++g) {
@@ -358,7 +364,8 @@ KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept {
 
 ValueKernel::Add trellis_add_avx512(const CodeSpec& spec) noexcept {
   constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
-  if (!has_whole_words(spec.head_dim, spec.bits, Role::values)) return trellis_add_quads_avx512(spec.bits);
+  if (spec.is_part() || !has_whole_words(spec.head_dim, spec.bits, Role::values))
+    return trellis_add_quads_avx512(spec.bits);
   return by_bits[spec.bits - 1];
 }
 

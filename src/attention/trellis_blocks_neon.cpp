@@ -59,8 +59,9 @@ void score_tokens(const KeyKernel& self, const LookUp& look_up, const std::byte*
   const std::byte* low = high + table.dims.size() * Rows;
   Sums<Bits> sums[Rows];
   const std::uint8_t* const end = words + kBlockTokens * self.spec.code_bytes();
+  const std::uint8_t* const behind = words + table.behind;
   for (const std::uint8_t* word = words; word != end; word += kStep) {
-    const std::uint8_t* const next = word + kStep == end ? words : word + kStep;
+    const std::uint8_t* const next = word + kStep == end ? behind : word + kStep;
     for_each<key_step_quads(Bits)>([&]<int Q>() __attribute__((always_inline)) {
       const uint8x16_t codes = look_up(key_windows<NeonDot, Bits, Q>(word, next));
       for (int r = 0; r < Rows; ++r, high += 4, low += 4) {
@@ -153,12 +154,14 @@ void add_block(const ValueKernel& self, const BlockWeights& weights, int rows, c
 
 KeyKernel::Scores trellis_scores_neon(const CodeSpec& spec) noexcept {
   constexpr KeyKernel::Scores by_bits[] = {score_block<1>, score_block<2>, score_block<3>, score_block<4>};
-  return has_whole_words(spec.head_dim, spec.bits, Role::keys) ? by_bits[spec.bits - 1] : nullptr;
+  const bool goes_on = !spec.is_part() || spec.behind.bytes >= 4;
+  return has_whole_words(spec.head_dim, spec.bits, Role::keys) && goes_on ? by_bits[spec.bits - 1] : nullptr;
 }
 
 ValueKernel::Add trellis_add_neon(const CodeSpec& spec) noexcept {
   constexpr ValueKernel::Add by_bits[] = {add_block<1>, add_block<2>, add_block<3>, add_block<4>};
-  return has_whole_words(spec.head_dim, spec.bits, Role::values) ? by_bits[spec.bits - 1] : nullptr;
+  const bool lines = has_whole_words(spec.head_dim, spec.bits, Role::values) && !spec.is_part();
+  return lines ? by_bits[spec.bits - 1] : nullptr;
 }
 
 }  // namespace veloxquant

@@ -84,6 +84,7 @@ inline __attribute__((always_inline)) void add_units(const ValueKernel& self, co
   }
   for (std::size_t q = 0; q < kBlockTokens / 4; ++q) {
     const std::uint8_t* quad = block + quad_bytes * q;
+    const std::uint8_t* behind = block + table.behind + 4 * table.behind_bytes * q;
     if (first == 0 && ahead != nullptr) prefetch(ahead + quad_bytes * q, quad_bytes);
     __m512i weight[Rows], weight_low[Rows];
     for (std::size_t r = 0; r < Rows; ++r) {
@@ -94,7 +95,7 @@ inline __attribute__((always_inline)) void add_units(const ValueKernel& self, co
       const std::uint8_t* own = quad + unit_bytes * static_cast<std::size_t>(first + u);
       const bool last = first + u + 1 == units;
       const __m512i values =
-          look_up(unit_windows<Bits>(own, last && ends_with_half, last ? quad : own + unit_bytes));
+          look_up(unit_windows<Bits>(own, last && ends_with_half, last ? behind : own + unit_bytes));
       for (int r = 0; r < Rows; ++r) {
         part[r][u] = _mm512_dpbusd_epi32(part[r][u], weight[r], values);
         if constexpr (kWide) low_part[r][u] = _mm512_dpbusd_epi32(low_part[r][u], weight_low[r], values);

@@ -77,10 +77,10 @@ VELOXQUANT_VBMI_INLINE void store_values(__m512i upper_halves, int first, int co
     _mm512_mask_storeu_ps(to + first, static_cast<__mmask16>((1u << (count - first)) - 1u), values);
 }
 
-// Elements [first, first + 64) of a row, or as many as there are. The row's first byte follows its last.
+// Elements [first, first + 64) of a row, or as many as there are; `behind` is the byte that follows its last.
 template <int Bits>
-VELOXQUANT_VBMI_INLINE void decode_step(const ByteTable& table, const std::uint8_t* row, int first,
-                                        int head_dim, float* to) {
+VELOXQUANT_VBMI_INLINE void decode_step(const ByteTable& table, const std::uint8_t* row, std::uint8_t behind,
+                                        int first, int head_dim, float* to) {
   const int left = head_dim - first, count = left < kStep ? left : kStep;
   const int bytes = count * Bits / 8, offset = first / 8 * Bits;
   const __mmask64 inside = (__mmask64{1} << bytes) - 1, next = __mmask64{1} << bytes;
@@ -89,7 +89,7 @@ VELOXQUANT_VBMI_INLINE void decode_step(const ByteTable& table, const std::uint8
     stream = _mm512_maskz_loadu_epi8(inside | next, row + offset);
   } else {
     stream = _mm512_maskz_loadu_epi8(inside, row + offset);
-    stream = _mm512_mask_set1_epi8(stream, next, static_cast<char>(row[0]));
+    stream = _mm512_mask_set1_epi8(stream, next, static_cast<char>(behind));
   }
   const __m512i places = _mm512_load_si512(kWindowPlaces<Bits>.bytes);
   const __m512i shifts = _mm512_load_si512(kWindowPlaces<Bits>.shifts);
@@ -107,9 +107,11 @@ template <int Bits>
 VELOXQUANT_VBMI void decode(const TileDecoder& self, const std::uint8_t* codes, const std::uint8_t*,
                             int count, float* tile) {
   const int head_dim = self.spec.head_dim;
+  const std::size_t row_bytes = tile_row_bytes(self.spec), behind = self.spec.is_part() ? row_bytes - 1 : 0;
   const ByteTable table = load_table(self.spec.table->data());
-  for (int t = 0; t < count; ++t, codes += head_dim / 8 * Bits + head_dim % 8 * Bits / 8, tile += head_dim) {
-    for (int c = 0; c < head_dim; c += kStep) decode_step<Bits>(table, codes, c, head_dim, tile + c);
+  for (int t = 0; t < count; ++t, codes += row_bytes, tile += head_dim) {
+    for (int c = 0; c < head_dim; c += kStep)
+      decode_step<Bits>(table, codes, codes[behind], c, head_dim, tile + c);
   }
 }
 

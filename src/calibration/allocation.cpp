@@ -170,9 +170,10 @@ Allocation allocate_bits(const std::vector<AllocationGroup>& groups, const Alloc
     result.runs.push_back(filling.runs(g, options.code));
     double left = 0;
     std::size_t c = 0;
-    for (const RunPlan& run : result.runs.back()) {
-      const double distortion = code_distortion(run.kind, run.bits, run.count);
-      for (int i = 0; i < run.count; ++i) left += static_cast<double>(groups[g].lambda[c++]) * distortion;
+    const std::vector<double> distortions = run_distortions(result.runs.back());
+    for (std::size_t r = 0; r < distortions.size(); ++r) {
+      for (int i = 0; i < result.runs.back()[r].count; ++i)
+        left += static_cast<double>(groups[g].lambda[c++]) * distortions[r];
     }
     for (; c < groups[g].lambda.size(); ++c) left += static_cast<double>(groups[g].lambda[c]);
     result.predicted_kl += groups[g].weight * left / 2;

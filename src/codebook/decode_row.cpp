@@ -1,4 +1,5 @@
 // The value of every coordinate, written from CodeSpec's table of byte meanings.
+#include <algorithm>
 #include <cstring>
 
 #include <veloxquant/core/half.hpp>
@@ -66,19 +67,24 @@ void decode_scalar(const CodeSpec& spec, const std::uint8_t* codes, const std::u
 
 void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
   const float scale = vector_scale_at(spec, scales);
-  const std::size_t bits = static_cast<std::size_t>(spec.bits),
-                    total = bits * static_cast<std::size_t>(spec.head_dim);
-  for (int c = 0; c < spec.head_dim; ++c)
-    x[c] = scale * (*spec.table)[read_cyclic_bits(codes, bits * static_cast<std::size_t>(c), 8, total)];
+  const std::uint8_t* behind = codes + spec.behind.offset;
+  const int total = spec.bits * spec.head_dim;
+  for (int c = 0; c < spec.head_dim; ++c) {
+    const int first = spec.bits * c, inside = std::min(total - first, 8);
+    unsigned window = read_bits(codes, static_cast<std::size_t>(first), inside);
+    if (inside < 8) window |= read_bits(behind, 0, 8 - inside) << inside;
+    x[c] = scale * (*spec.table)[window];
+  }
 }
 
 void decode_mixed(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
   const float scale = vector_scale_at(spec, scales);
-  for (const CodeRun& run : spec.runs) {
-    decode_row(spec.of_run(run), codes, nullptr, x);
-    for (int c = 0; c < run.count; ++c) x[c] *= scale;
+  for (std::size_t i = 0; i < spec.runs.size(); ++i) {
+    const CodeSpec run = spec.of_run(i);
+    decode_row(run, codes, nullptr, x);
+    for (int c = 0; c < run.head_dim; ++c) x[c] *= scale;
     codes += run.code_bytes();
-    x += run.count;
+    x += run.head_dim;
   }
 }
 

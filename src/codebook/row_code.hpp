@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include <veloxquant/core/registry.hpp>
 #include <veloxquant/quantizers/code_spec.hpp>
@@ -52,8 +53,10 @@ std::unique_ptr<RowCode> make_rabitq_code(int bits, int head_dim, ScaleMode scal
 struct RunPlan {
   CodeKind kind = CodeKind::scalar;  // or trellis
   int bits = 0;                      // scalar 1..8, trellis 1..4
-  int count = 0;                     // scalar: at least 1; trellis: even and at least 8
+  int count = 0;                     // scalar: at least 1; trellis: as TrellisRun has it
 };
+// Relative squared error of normal coordinates of variance one, by run.
+std::vector<double> run_distortions(std::span<const RunPlan> plan);
 // Runs of different widths over coordinates that have variance one each (the transform in front has divided them by
 // their standard deviations). `gain` stores the vector's rms, rounded to a step of 2^(1/4), and codes what is left.
 // With `unbiased`, the values of a run are divided by 1 - D, D its distortion, so that inner products are not shrunk.

@@ -9,45 +9,42 @@
 
 namespace veloxquant::trellis {
 
-inline constexpr float kScale = 4096.0F;  // units of inputs and table values: 1/4096 standard deviation
-inline constexpr int kLimit = 16383;      // their largest magnitude: a difference of two fits 16 bits
+// The search counts in units of 2^-(9 + k) standard deviations at k bits, so that a difference d costs
+// d * d / 2^15, rounded, whatever the width: 4^k times as much a bit more, about 10 for the error of an element. Inputs
+// are limited to 4 standard deviations, and differences to +-32767.
+inline constexpr int kTableBits = 12;  // values of tables are in 2^-12
+constexpr float search_scale(int bits) { return static_cast<float>(512 << bits); }
+constexpr int search_limit(int bits) { return (2048 << bits) - 1; }
+// A value of a table in those units: divided by 4 or 2, rounded up at halves, or doubled.
+constexpr int search_value(int bits, int value) {
+  return bits > 3 ? value * 2 : (value + ((1 << (3 - bits)) >> 1)) >> (3 - bits);
+}
+inline constexpr int kMostDifference = 32767;
 
-// The cost of a difference d is d * d / 2^15, rounded: 1/512 of the variance. At 4 bits the error is so small
-// beside that unit that the second factor is doubled (and saturates), which lowers the distortion by 1 %.
-inline constexpr int kSharpBits = 4;
-
-// Metrics are 16-bit and saturate. The smallest is subtracted from all after every eighth element.
+// Metrics are 16-bit and saturate. The smallest is subtracted from all after every eighth element of a piece of a run
+// that is passed over, and after its last.
 inline constexpr int kRenormalizeEvery = 8;
 inline constexpr std::uint16_t kUnreachable = 0xFFFF;
 
-// Codes shorter than this take the best of all seams; longer ones the seam that a first pass finds.
+// Strings shorter than this take the best of all seams; longer ones the seam that a first pass finds.
 inline constexpr int kSeamFrom = 64;
 
-// Elements on each side of the seam that the first pass looks at, going round more than once if need be. A
-// choice of k bits acts on 8 / k elements, yet the best path settles slowly: at n = 128 half as many cost .4
-// to 1 % more distortion.
-constexpr int seam_reach(int bits) {
-  constexpr std::array kReach = {96, 48, 32, 24};
-  return kReach[static_cast<std::size_t>(bits - 1)];
-}
+// Bits on each side of the seam that the first pass looks at, going round more than once if need be; it takes runs
+// whole or eight elements at a time. A choice of bits acts on 8 bits, yet the best path settles slowly: at n = 128 half
+// as many cost .4 to 1 % more distortion.
+inline constexpr int kSeamReach = 96;
 
-// The element at which the first pass starts.
-constexpr int seam_run_start(int bits, int n) {
-  const int past = seam_reach(bits) % n;
-  return past == 0 ? 0 : n - past;
-}
+// The path through a string is searched from the run behind the first one of the largest width on.
+std::size_t first_searched(TrellisRuns runs) noexcept;
 
-// Vectors that the vectorized search takes together, at most.
-inline constexpr int kMostTogether = 4;
-
-// Its working memory, every part aligned to 64 bytes: for each of those vectors its input and its trace.
-struct Scratch {
-  std::int16_t* input;   // n each
-  std::uint8_t* trace;   // by element of the longer run: which branches won, 2^(8 - bits) bytes at most
-  std::uint16_t* costs;  // of short codes: by element, 256 each
-  std::ptrdiff_t input_stride;  // between the inputs of two vectors
-  std::size_t trace_stride;
+// Consecutive elements of a run, as a pass goes over them.
+struct Piece {
+  std::size_t run;   // in the order of the search
+  int first, count;  // elements of the run
 };
+// The pieces that end at the seam, or begin there; `runs` are in the order of the search.
+void pieces_before_seam(TrellisRuns runs, std::vector<Piece>& pieces);
+void pieces_behind_seam(TrellisRuns runs, std::vector<Piece>& pieces);
 
 // Lower bounds of what the cycles through each of `groups` groups cost, from two laps without a seam: what the metrics
 // are after the first and, in `bounds`, after the second, each less the number given. Replaces the bounds by themselves
@@ -67,9 +64,9 @@ inline std::uint32_t join_bounds(const std::uint16_t* first, std::uint32_t of_fi
   return least;
 }
 
-// Throws ConfigError unless bits is 1, 2, 3 or 4, ShapeError unless a code of n elements exists.
+// Throw ConfigError unless bits is 1, 2, 3 or 4; for runs also ShapeError unless such a string exists.
 void check_bits(const char* operation, int bits);
-void check_length(const char* operation, int n);
+void check_runs(const char* operation, TrellisRuns runs);
 
 extern const std::array<TrellisTable, 4> kTables;  // by bits - 1
 

@@ -9,7 +9,7 @@ namespace {
 class MixedOrder final : public BlockOrder {
  public:
   MixedOrder(const CodeSpec& spec, Role role) : BlockOrder(spec.code_bytes(), spec.scale_bytes()) {
-    for (const CodeRun& run : spec.runs) runs_.push_back(block_order(spec.of_run(run), role));
+    for (std::size_t i = 0; i < spec.runs.size(); ++i) runs_.push_back(block_order(spec.of_run(i), role));
   }
 
   void pack(const std::uint8_t* codes, const std::uint8_t* scales, std::uint8_t* block) const override {

@@ -84,7 +84,8 @@ class WordOrder final : public BlockOrder {
 
 std::unique_ptr<const BlockOrder> word_order(const CodeSpec& spec, Role role) {
   if (role == Role::keys) return std::make_unique<WordOrder<KeyWords>>(spec);
-  if (has_whole_words(spec.head_dim, spec.bits, role)) return std::make_unique<WordOrder<ValueHalves>>(spec);
+  if (has_whole_words(spec.head_dim, spec.bits, role) && !spec.is_part())
+    return std::make_unique<WordOrder<ValueHalves>>(spec);
   return std::make_unique<WordOrder<QuadBytes>>(spec);
 }
 

@@ -30,7 +30,8 @@
 //
 //     3 bytes left  bytes 0 1 of token 0 | bytes 0 1 of token 1 | ... | byte 2 of token 0 | byte 2 of token 1 | ...
 //
-// Values stand by token quads, the four tokens of a byte side by side:
+// Values stand by token quads, the four tokens of a byte side by side, and so do those of all runs among others, whose
+// strings go on in another run's section:
 //
 //     quad q   byte 0 of tokens 4q 4q+1 4q+2 4q+3 | byte 1 of tokens 4q .. | ...
 //

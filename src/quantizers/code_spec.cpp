@@ -77,13 +77,27 @@ std::size_t CodeSpec::table_size() const noexcept {
   }
 }
 
-CodeSpec CodeSpec::of_run(const CodeRun& run) const {
-  return {.kind = run.kind,
-          .bits = run.bits,
-          .head_dim = run.count,
-          .group = 0,
-          .table = run.table,
-          .vector_scale = VectorScale::none};
+CodeSpec CodeSpec::of_run(std::size_t i) const {
+  const CodeRun& run = runs[i];
+  CodeSpec spec{.kind = run.kind,
+                .bits = run.bits,
+                .head_dim = run.count,
+                .group = 0,
+                .table = run.table,
+                .vector_scale = VectorScale::none};
+  if (run.kind != CodeKind::trellis) return spec;
+  const auto begin = [this](std::size_t r) {
+    std::ptrdiff_t bytes = 0;
+    for (std::size_t before = 0; before < r; ++before)
+      bytes += static_cast<std::ptrdiff_t>(runs[before].code_bytes());
+    return bytes;
+  };
+  for (std::size_t next = (i + 1) % runs.size(); next != i; next = (next + 1) % runs.size()) {
+    if (runs[next].kind != CodeKind::trellis) continue;
+    spec.behind = {begin(next) - begin(i), runs[next].code_bytes()};
+    break;
+  }
+  return spec;
 }
 
 std::string CodeSpec::name() const {

@@ -17,12 +17,21 @@ const Plan kTrellisRuns = {
 const Plan kAllocatedRuns = {{CodeKind::scalar, 6, 8},   {CodeKind::scalar, 5, 8},
                              {CodeKind::trellis, 4, 24}, {CodeKind::trellis, 3, 40},
                              {CodeKind::trellis, 2, 24}, {CodeKind::trellis, 1, 8}};
+// Strings that go on in runs of 1, 2, 3 and 4 bytes, and in whole words.
+const Plan kSmallestRuns = {{CodeKind::trellis, 4, 8},
+                            {CodeKind::trellis, 3, 8},
+                            {CodeKind::trellis, 2, 8},
+                            {CodeKind::trellis, 1, 8}};
+const Plan kWholeWords = {{CodeKind::trellis, 4, 16},
+                          {CodeKind::trellis, 3, 32},
+                          {CodeKind::trellis, 2, 64},
+                          {CodeKind::trellis, 1, 32}};
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15},
                        {CodeKind::scalar, 2, 33}};  // no kernels of their own, row order
 
 TEST(MixedBlocks, PagesGiveBackEveryRow) {
   std::mt19937 random(1);
-  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kOddRuns}) {
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords, kOddRuns}) {
     for (const bool gain : {false, true}) {
       for (const Role role : {Role::keys, Role::values}) {
         CodedSide side(*make_mixed_code(plan, gain, false), role, 1, random);
@@ -53,7 +62,7 @@ TEST(MixedBlocks, IsDecodedWhereARunHasNoKernel) {
 
 TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
   std::mt19937 random(2);
-  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns}) {
+  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords}) {
     for (const bool gain : {false, true}) {
       const auto code = make_mixed_code(plan, gain, false);
       test::on_levels_with_kernels(code->spec(), [&] {

@@ -63,6 +63,47 @@ TEST(MixedCode, RunsHaveTheirDistortion) {
   EXPECT_LT(error[1] / (32.0 * kVectors), .0245);
 }
 
+// The trellis runs are one string: so are the distortions, which run_distortions() forecasts from fits.
+TEST(MixedCode, RunsOfAStringHaveTheDistortionForecast) {
+  std::mt19937 random(8);
+  for (const std::vector<RunPlan>& plan :
+       {std::vector<RunPlan>{{CodeKind::trellis, 4, 16},
+                             {CodeKind::trellis, 3, 24},
+                             {CodeKind::trellis, 2, 40},
+                             {CodeKind::trellis, 1, 24}},
+        std::vector<RunPlan>{{CodeKind::scalar, 5, 8},
+                             {CodeKind::trellis, 4, 8},
+                             {CodeKind::trellis, 3, 8},
+                             {CodeKind::trellis, 2, 16},
+                             {CodeKind::trellis, 1, 16}},
+        std::vector<RunPlan>{
+            {CodeKind::trellis, 2, 16}, {CodeKind::scalar, 3, 8}, {CodeKind::trellis, 1, 24}},
+        std::vector<RunPlan>{{CodeKind::trellis, 4, 24}, {CodeKind::trellis, 2, 8}}}) {
+    const auto mixed = make_mixed_code(plan, false, false);
+    const std::vector<double> forecast = run_distortions(plan);
+    std::vector<double> error(plan.size()), energy(plan.size());
+    for (int i = 0; i < 6000; ++i) {
+      const std::vector<float> x = normal(mixed->spec().head_dim, 1, random), y = code(*mixed, x).values;
+      std::size_t c = 0;
+      for (std::size_t r = 0; r < plan.size(); ++r) {
+        for (int t = 0; t < plan[r].count; ++t, ++c) {
+          const double e = static_cast<double>(x[c]) - static_cast<double>(y[c]);
+          error[r] += e * e;
+          energy[r] += static_cast<double>(x[c]) * static_cast<double>(x[c]);
+        }
+      }
+    }
+    double ratios = 0, coordinates = 0;
+    for (std::size_t r = 0; r < plan.size(); ++r) {
+      const double ratio = error[r] / energy[r] / forecast[r];
+      EXPECT_NEAR(ratio, 1, .045) << mixed->spec().name() << ", run " << r;
+      ratios += plan[r].count * ratio;
+      coordinates += plan[r].count;
+    }
+    EXPECT_NEAR(ratios / coordinates, 1, .02) << mixed->spec().name();
+  }
+}
+
 TEST(MixedCode, UnbiasedValuesKeepInnerProducts) {
   std::mt19937 random(6);
   const auto plain = make_mixed_code(kPlan, false, false), unbiased = make_mixed_code(kPlan, false, true);
@@ -106,6 +147,9 @@ TEST(MixedCode, RefusesRunsItCannotCode) {
   EXPECT_THROW(made({CodeKind::scalar, 9, 16}), ConfigError);
   EXPECT_THROW(made({CodeKind::scalar, 4, 0}), ConfigError);
   EXPECT_THROW(made({CodeKind::affine, 4, 64}), ConfigError);
+  EXPECT_NO_THROW(made({CodeKind::trellis, 2, 18}));
+  const std::vector<RunPlan> two = {{CodeKind::trellis, 2, 18}, {CodeKind::trellis, 1, 16}};
+  EXPECT_THROW(make_mixed_code(two, false, false), ConfigError);
 }
 
 }  // namespace

@@ -15,11 +15,15 @@ namespace {
 
 constexpr int kLengths[] = {8, 10, 16, 18, 22, 48, 62, 64, 80, 96, 112, 128, 130, 192, 256, 600};
 
+void expect_reference_bytes(TrellisRuns runs, const std::vector<float>& z) {
+  std::vector<std::uint8_t> expected(trellis_code_bytes(runs), 0x55);
+  trellis_encode_reference(runs, z.data(), expected.data());
+  EXPECT_EQ(encoded(runs, z), expected) << runs.size() << " runs from " << runs[0].table->bits
+                                        << " bits on, n " << z.size() << ", z[0] " << z[0];
+}
 void expect_reference_bytes(const TrellisTable& table, const std::vector<float>& z) {
-  const int n = static_cast<int>(z.size());
-  std::vector<std::uint8_t> expected(trellis_code_bytes(n, table.bits), 0x55);
-  trellis_encode_reference(table, z.data(), n, expected.data());
-  EXPECT_EQ(encoded(table, z), expected) << "bits " << table.bits << ", n " << n << ", z[0] " << z[0];
+  const TrellisRun run{&table, static_cast<int>(z.size())};
+  expect_reference_bytes({&run, 1}, z);
 }
 
 // Calls `check` with each CPU level switched on in turn.
@@ -64,7 +68,8 @@ TEST_P(TrellisBits, RowsGiveTheBytesOfSingleVectors) {
           const std::vector<float> z = gaussian(n, 1, random);
           rows.insert(rows.end(), z.begin(), z.end());
           expected.resize((i + 1) * bytes);
-          trellis_encode_reference(table, rows.data() + i * width, n, expected.data() + i * bytes);
+          const TrellisRun run{&table, n};
+          trellis_encode_reference({&run, 1}, rows.data() + i * width, expected.data() + i * bytes);
         }
         expected.resize(count * bytes + 1, 0x55);
         std::vector<std::uint8_t> codes(count * bytes + 1, 0x55);
@@ -73,6 +78,61 @@ TEST_P(TrellisBits, RowsGiveTheBytesOfSingleVectors) {
       }
     }
   });
+}
+
+// Strings over runs of several widths, in any order: as allocations give them, growing, up and down; short ones, whose
+// seams are all tried; runs that a pass over the seam takes in part, whole, and more than once.
+const std::vector<std::vector<TrellisRun>>& strings() {
+  static const std::vector<std::vector<TrellisRun>> all = {string_of({{4, 16}, {3, 24}, {2, 40}, {1, 24}}),
+                                                           string_of({{1, 24}, {2, 40}, {3, 24}, {4, 16}}),
+                                                           string_of({{2, 64}, {4, 8}, {1, 8}, {3, 128}}),
+                                                           string_of({{4, 8}, {1, 8}}),
+                                                           string_of({{1, 8}, {4, 8}, {1, 8}}),
+                                                           string_of({{3, 8}, {2, 16}, {1, 8}}),
+                                                           string_of({{3, 24}, {1, 200}}),
+                                                           string_of({{2, 32}, {2, 32}}),
+                                                           string_of({{4, 40}, {3, 8}, {1, 16}}),
+                                                           string_of({{4, 128}, {1, 128}})};
+  return all;
+}
+
+TEST(TrellisString, RandomVectorsGiveTheReferenceBytes) {
+  on_every_target([] {
+    std::mt19937_64 random(12);
+    for (const auto& runs : strings()) {
+      for (const double deviation : {0.1, 1.0, 1.0, 2.5})
+        expect_reference_bytes(runs, gaussian(trellis_length(runs), deviation, random));
+      std::vector<float> coarse = gaussian(trellis_length(runs), 1, random);
+      for (float& value : coarse) value = std::nearbyint(value);
+      expect_reference_bytes(runs, coarse);
+      expect_reference_bytes(runs, std::vector<float>(coarse.size(), 1e30F));
+    }
+  });
+}
+
+TEST(TrellisString, RowsGiveTheBytesOfSingleVectors) {
+  on_every_target([] {
+    std::mt19937_64 random(13);
+    for (const auto& runs : strings()) {
+      const std::size_t bytes = trellis_code_bytes(runs), count = 6;
+      const std::vector<float> rows = gaussian(6 * trellis_length(runs), 1, random);
+      std::vector<std::uint8_t> expected(count * bytes), codes(count * bytes + 1, 0x55);
+      for (std::size_t i = 0; i < count; ++i)
+        trellis_encode(runs, rows.data() + i * rows.size() / count, 1, expected.data() + i * bytes);
+      trellis_encode(runs, rows.data(), count, codes.data());
+      expected.push_back(0x55);
+      EXPECT_EQ(codes, expected);
+    }
+  });
+}
+
+// Equal widths cut into runs are one string.
+TEST(TrellisString, CutsOfOneWidthChangeOnlyTheSeam) {
+  std::mt19937_64 random(14);
+  const std::vector<float> z = gaussian(128, 1, random);
+  const std::vector<TrellisRun> whole = string_of({{2, 128}}), cut = string_of({{2, 40}, {2, 88}});
+  const std::vector<std::uint8_t> codes = encoded(cut, z);
+  EXPECT_EQ(decoded(whole, codes), decoded(cut, codes));
 }
 
 // Coarse inputs and a coarse table make ties the rule.
@@ -158,8 +218,12 @@ TEST(Trellis, RefusesWhatItCannotCode) {
   std::vector<std::uint8_t> codes(1 << 17);
   for (const int n : {-2, 0, 6, 17, 65538}) {
     EXPECT_THROW(trellis_encode(trellis_table(2), z.data(), n, codes.data()), ShapeError) << n;
-    EXPECT_THROW(trellis_encode_reference(trellis_table(2), z.data(), n, codes.data()), ShapeError) << n;
+    const TrellisRun run{&trellis_table(2), n};
+    EXPECT_THROW(trellis_encode_reference({&run, 1}, z.data(), codes.data()), ShapeError) << n;
   }
+  EXPECT_THROW(trellis_encode(TrellisRuns{}, z.data(), 1, codes.data()), ShapeError);
+  EXPECT_THROW(trellis_encode(string_of({{2, 16}, {1, 12}}), z.data(), 1, codes.data()), ShapeError);
+  EXPECT_THROW(trellis_encode(string_of({{2, 65528}, {1, 16}}), z.data(), 1, codes.data()), ShapeError);
   TrellisTable table = trellis_table(2);
   table.bits = 5;
   EXPECT_THROW(trellis_encode(table, z.data(), 128, codes.data()), ConfigError);

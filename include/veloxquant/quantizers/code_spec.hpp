@@ -15,8 +15,8 @@
 //   scalar    1 to 8 bits each, LSB first               1 (S)                         S * table[u]
 //   trellis   1 to 4 bits each, LSB first, cyclic       1 (S)                         S * table[w], w = the 8
 //                                                                                     bits from bit c * bits on
-//   mixed     its runs one after the other, each a      0 or 1 (S)                    as in its run
-//             scalar or trellis code that begins on
+//   mixed     its runs one after the other, each a      0 or 1 (S)                    as in its run; w crosses the
+//             scalar or trellis code that begins on                                   ends of trellis runs
 //             a byte
 //   product   8 or 12 bits for each sub-vector of       1 (S)                         S * table[u * group +
 //             group coordinates, LSB first                                            c % group], u: c / group
@@ -27,6 +27,9 @@
 //
 // "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8 of
 // byte i / 8. A vector's codes start on a byte; unused bits of the last byte are zero.
+//
+// The trellis runs of a mixed code are one cyclic string: the bits of a run go on in the next trellis run, those of the
+// last one in the first. If there are several, each has a multiple of 8 coordinates.
 #pragma once
 
 #include <cstddef>
@@ -78,6 +81,14 @@ struct CodeSpec {
   VectorScale vector_scale = VectorScale::f16;  // scalar, trellis, mixed, product
   std::vector<CodeRun> runs{};                  // mixed
 
+  // Where the string of a trellis code goes on if it is a run among others of a mixed code: in so many bytes, so far
+  // from its own in a row. `bytes` is 0 if it goes on at its own begin.
+  struct Continuation {
+    std::ptrdiff_t offset = 0;
+    std::size_t bytes = 0;
+  };
+  Continuation behind{};
+
   // Bytes of one vector's codes: ceil(head_dim * bits / 8), product: ceil(head_dim / group * bits / 8), mixed:
   // the sum over the runs; and of its scales.
   std::size_t code_bytes() const noexcept;
@@ -91,8 +102,10 @@ struct CodeSpec {
   }
   // Values that the table has: 0 where the code has none (a mixed code's runs have theirs).
   std::size_t table_size() const noexcept;
-  // A run of a mixed code as a code of its own, without scale.
-  CodeSpec of_run(const CodeRun& run) const;
+  // Run i of a mixed code as a code of its own, without scale.
+  CodeSpec of_run(std::size_t i) const;
+  // Whether that is no code without its neighbours.
+  bool is_part() const noexcept { return behind.bytes > 0; }
   // "scalar 4 bit", "affine 4 bit group 64", ...
   std::string name() const;
 };
