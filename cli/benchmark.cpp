@@ -128,8 +128,8 @@ class BenchmarkCommand {
     }
   }
 
-  // Of the report, unless baselines are left out. The memory of each is measured after all passes, and counts as a
-  // step like them.
+  // Of the report, unless baselines are left out. The memory of each is measured after all passes, and counts
+  // as a step like them.
   std::size_t rows() const { return 1 + request_.asked.size() + request_.baselines.size(); }
 
   void warn(const std::string& message) {
@@ -191,7 +191,8 @@ class BenchmarkCommand {
       const std::string prefix =
           "artifacts." + (method == store->facts().end() ? kMeanMethod : method->second);
       report_.settings[prefix] = file;
-      for (const auto& [name, value] : store->facts()) report_.settings[prefix + "." + name] = value;
+      for (const auto& [name, value] : store->facts())
+        report_.settings[fmt::format("{}.{}", prefix, name)] = value;
     }
   }
 

@@ -33,8 +33,8 @@ bool is_of_the_system(const UnsupportedError& error) {
       [&](const char* operation) { return text.starts_with(operation); });
 }
 
-// A file that cannot be opened, or is none, is refused like one of wrong content. What fails later, as the reading of
-// a broken disk, is a matter of the system, and so is all writing.
+// A file that cannot be opened, or is none, is refused like one of wrong content. What fails later, as the
+// reading of a broken disk, is a matter of the system, and so is all writing.
 bool is_of_an_input(const Error& error) {
   const std::string text = error.what();
   return (text.starts_with("[read] ") || text.starts_with("[open] ")) &&

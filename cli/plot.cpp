@@ -126,7 +126,8 @@ class PlotWriter {
     return std::isfinite(p.x) && std::isfinite(p.y) && (!plot_.log_x || p.x > 0) && (!plot_.log_y || p.y > 0);
   }
 
-  // Of a point's whisker. A logarithm has no place for what is not above zero: nothing is drawn below the mark.
+  // Of a point's whisker. A logarithm has no place for what is not above zero: nothing is drawn below the
+  // mark.
   double low_end(const PlotPoint& p) const {
     const double low = std::max(plot_.least_y, p.y - p.error);
     return plot_.log_y && low <= 0 ? p.y : low;

@@ -32,7 +32,8 @@ Json or_null(const std::optional<T>& value) {
 
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
-// What `ratequant` says of a layer's keys or values: shares of the whole model's measured weight and of its proxy.
+// What `ratequant` says of a layer's keys or values: shares of the whole model's measured weight and of its
+// proxy.
 struct Share {
   std::optional<double> measured, proxy;
 };

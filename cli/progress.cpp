@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -33,7 +34,7 @@ Progress::Style Progress::style_of_stderr(bool quiet) {
 std::string Progress::remaining_time(double fraction) const {
   const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   if (fraction < 0.05 || elapsed < 2) return {};
-  const auto seconds = static_cast<int>(elapsed / fraction * (1 - fraction) + 0.5);
+  const auto seconds = std::lround(elapsed / fraction * (1 - fraction));
   return fmt::format(", about {}:{:02} left", seconds / 60, seconds % 60);
 }
 

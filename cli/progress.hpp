@@ -1,5 +1,5 @@
-// Progress on stderr: a bar on a terminal; elsewhere a line for every stage, and for every tenth of the whole work within
-// one; nothing when quiet.
+// Progress on stderr: a bar on a terminal; elsewhere a line for every stage, and for every tenth of the whole
+// work within one; nothing when quiet.
 #pragma once
 
 #include <chrono>

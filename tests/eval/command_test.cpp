@@ -233,8 +233,8 @@ TEST_F(Command, WrongModelsAndTextsAreRefused) {
   EXPECT_THAT(refused(own), HasSubstr("unsupported error"));
 }
 
-// Whoever runs as root may read files of mode 000: a folder in a file's place and a link that leads in a circle are
-// what nobody can read.
+// Whoever runs as root may read files of mode 000: a folder in a file's place and a link that leads in a circle
+// are what nobody can read.
 TEST_F(Command, ModelFilesThatCannotBeReadAreRefused) {
   const std::filesystem::path demo = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama",
                               own = folder_ / "model";
