@@ -20,7 +20,10 @@
 #include "benchmark_methods.hpp"
 #include "calibration/model_groups.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
+#include "core/quote.hpp"
 #include "environment_facts.hpp"
+#include "error_text.hpp"
 #include "inputs.hpp"
 #include "progress.hpp"
 #include "report.hpp"
@@ -86,6 +89,7 @@ class BenchmarkCommand {
     }
     require_methods(ModelConfig::load(model_folder(flags_.model, {"tokenizer.json"})));
 
+    progress_.show("loading the model", printable(flags_.model), 0, 1);
     Decoder decoder =
         Decoder::load(flags_.model, {.arithmetic = arithmetic_of(flags_), .threads = flags_.threads});
     arithmetic_ = to_string(decoder.arithmetic());
@@ -97,7 +101,7 @@ class BenchmarkCommand {
     prepare(decoder);
     BenchmarkOutcome outcome = run_benchmark(decoder, request_);
     for (const auto& [method, reason] : outcome.left_out)
-      progress_.note(fmt::format("{} is left out: {}", method, reason));
+      progress_.note(fmt::format("{} is left out: {}", short_name(method), without_operation(reason)));
     for (const std::string& warning : outcome.warnings) warn(warning);
     report_.environment = environment_facts(decoder.pool()->threads());
     report_.model = model_facts(flags_.model, decoder);
@@ -123,6 +127,10 @@ class BenchmarkCommand {
       make_layer_methods(cache_config(model, method, flags_.sinks, flags_.recent), method.artifacts);
     }
   }
+
+  // Of the report, unless baselines are left out. The memory of each is measured after all passes, and counts
+  // as a step like them.
+  std::size_t rows() const { return 1 + request_.asked.size() + request_.baselines.size(); }
 
   void warn(const std::string& message) {
     progress_.note(message);
@@ -155,7 +163,10 @@ class BenchmarkCommand {
     request_.runs = flags_.num_runs;
     request_.fill_context = flags_.fill_context;
     request_.progress = [this](const std::string& stage, const std::string& item, std::size_t done,
-                               std::size_t total) { progress_.show(stage, item, done, total); };
+                               std::size_t total) {
+      passes_ = total;
+      progress_.show(stage, item, done, total + rows());
+    };
     const RecallOptions recall;
     report_.settings = {{"text", text.file.filename().string()},
                         {"text_xxh3", hash},
@@ -180,7 +191,8 @@ class BenchmarkCommand {
       const std::string prefix =
           "artifacts." + (method == store->facts().end() ? kMeanMethod : method->second);
       report_.settings[prefix] = file;
-      for (const auto& [name, value] : store->facts()) report_.settings[prefix + "." + name] = value;
+      for (const auto& [name, value] : store->facts())
+        report_.settings[fmt::format("{}.{}", prefix, name)] = value;
     }
   }
 
@@ -190,10 +202,10 @@ class BenchmarkCommand {
     if (text == artifacts.facts().end() || text->second != hash) return;
     const std::int64_t tokens = number_of(artifacts, "text_end");
     if (flags_.skip >= tokens) return;
-    warn(fmt::format(
-        "the artifacts were calibrated on the first {} tokens of this text, and what is measured begins "
-        "after {}; measure other text, or use --skip {}",
-        tokens, flags_.skip, tokens));
+    warn(
+        fmt::format("the artifacts were calibrated on the first {} of this text, and what is measured begins "
+                    "after {}; measure other text, or use --skip {}",
+                    counted(tokens, "token"), flags_.skip, tokens));
   }
 
   // Calibrated without its first tokens, a method serves them badly.
@@ -201,15 +213,15 @@ class BenchmarkCommand {
     const std::int64_t sinks = number_of(artifacts, "sinks");
     if (flags_.sinks >= sinks) return;
     warn(
-        fmt::format("{} was calibrated for caches that keep the first {} tokens exact, these keep {}; use "
+        fmt::format("{} was calibrated for caches that keep the first {} exact, these keep {}; use "
                     "--sinks {}",
-                    file, sinks, flags_.sinks, sinks));
+                    file, counted(sinks, "token"), flags_.sinks, sinks));
   }
 
   void measure_memory_of_all() {
     for (std::size_t i = 0; i < report_.results.size(); ++i) {
       MethodResult& result = report_.results[i];
-      progress_.show("memory", row_name(result), i, report_.results.size());
+      progress_.show("memory", row_name(result), passes_ + i, passes_ + rows());
       MeterRequest request{flags_.model,   result.method, request_.windows[0],
                            flags_.sinks,   flags_.recent, flags_.chunk,
                            flags_.threads, arithmetic_,   artifacts_for(flags_.artifacts, result.method)};
@@ -217,7 +229,7 @@ class BenchmarkCommand {
       try {
         result.memory = measure_memory(request);
       } catch (const UnsupportedError& e) {
-        warn(fmt::format("memory of {} was not measured: {}", row_name(result), e.what()));
+        warn(fmt::format("memory of {} was not measured: {}", row_name(result), without_operation(e.what())));
       }
     }
   }
@@ -238,6 +250,7 @@ class BenchmarkCommand {
   std::string arithmetic_;
   std::map<std::string, std::shared_ptr<const ArtifactStore>> artifacts_;  // by file
   BenchmarkRequest request_;
+  std::size_t passes_ = 0;  // of the benchmark, all methods
   BenchmarkReport report_;
 };
 

@@ -13,7 +13,7 @@ namespace veloxquant::cli {
 enum ExitCode : int {
   kDone = 0,
   kUsage = 1,        // the command line has no meaning
-  kRefused = 2,      // an input file, model or option is missing or refused
+  kRefused = 2,      // an input file, model or option is missing, unreadable or refused
   kGateFailed = 3,   // a check that was asked for did not hold
   kEnvironment = 4,  // the system lacks or refuses something: memory, disk, output, a CPU level
   kOurBug = 5,

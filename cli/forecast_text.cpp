@@ -9,6 +9,8 @@
 #include <vector>
 #include <veloxquant/eval/forecast.hpp>
 
+#include "core/counted.hpp"
+
 namespace veloxquant::cli {
 namespace {
 
@@ -31,7 +33,7 @@ void print_forecast(const ArtifactStore& store) {
 void print_budget(const ArtifactStore& store) {
   const auto spread = budget_spread(store);
   if (!spread) return;
-  fmt::print("budget: {:g} bits per element, of which {:.4f} are spent{}\n", spread->target_bits,
+  fmt::print("budget: {} per element, of which {:.4f} are spent{}\n", counted(spread->target_bits, "bit"),
              spread->bits_per_element,
              spread->kl ? fmt::format("; forecast of KL {:.4f} nats per token", *spread->kl) : "");
   fmt::print("bits per element by KV head, scales included:\n");

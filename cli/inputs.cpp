@@ -8,23 +8,25 @@
 #include <veloxquant/core/error.hpp>
 #include <veloxquant/io/files.hpp>
 
+#include "core/counted.hpp"
 #include "core/quote.hpp"
 #include "paths.hpp"
 
 namespace veloxquant::cli {
 
-const std::string& existing(const std::string& path, const char* flag) {
+std::string existing(const std::string& path, const char* flag) {
   std::error_code error;
   if (std::filesystem::exists(path, error) || error) return path;  // reading it says what is wrong
   throw MissingInput(fmt::format("{}: there is no {}", flag, quote(path)));
 }
 
-const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further) {
-  const std::filesystem::path folder = existing(path, "--model");
+std::string model_folder(const std::string& path, std::initializer_list<const char*> further,
+                         const char* flag) {
+  const std::filesystem::path folder = existing(path, flag);
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error) && !error)
     throw MissingInput(
-        fmt::format("--model: {} is no folder; name the one that holds config.json", quote(path)));
+        fmt::format("{}: {} is no folder; name the one that holds config.json", flag, quote(path)));
   const auto is_model = [](const std::filesystem::path& where) {
     std::error_code none;
     return std::filesystem::exists(where / "config.json", none);
@@ -36,12 +38,12 @@ const std::string& model_folder(const std::string& path, std::initializer_list<c
       if (is_model(at->path())) models.push_back(quote(at->path().string()));
     }
     std::ranges::sort(models);
-    throw MissingInput(fmt::format("--model: {} has no config.json{}{}", quote(path),
+    throw MissingInput(fmt::format("{}: {} has no config.json{}{}", flag, quote(path),
                                    models.empty() ? "" : "; models inside are ", fmt::join(models, ", ")));
   }
   for (const char* file : further) {
     if (!std::filesystem::exists(folder / file, error) && !error)
-      throw MissingInput(fmt::format("--model: {} has no {}", quote(path), file));
+      throw MissingInput(fmt::format("{}: {} has no {}", flag, quote(path), file));
   }
   return path;
 }
@@ -60,11 +62,12 @@ Text read_text(const std::string& path) {
 void require_length(std::int64_t tokens, std::int64_t skip, std::int64_t needed, std::int64_t length,
                     const char* flag) {
   if (skip <= tokens && tokens - skip >= needed) return;
-  throw ConfigError(
-      "text", fmt::format("the text has {} tokens, and {} {}{} needs {}; make the windows shorter{} or give "
-                          "a longer --text",
-                          tokens, flag, length, skip > 0 ? fmt::format(" after --skip {}", skip) : "",
-                          skip + needed, skip > 0 ? ", skip less" : ""));
+  throw ConfigError("text",
+                    fmt::format("the text has {}, and {} {}{} needs {}; make the windows shorter{} or give "
+                                "a longer --text",
+                                counted(tokens, "token"), flag, length,
+                                skip > 0 ? fmt::format(" after --skip {}", skip) : "", skip + needed,
+                                skip > 0 ? ", skip less" : ""));
 }
 
 }  // namespace veloxquant::cli

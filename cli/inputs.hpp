@@ -9,18 +9,19 @@
 
 namespace veloxquant::cli {
 
-// An input that is not there: refused (exit code 2), unlike a system that fails to read one.
+// An input that is not there: refused (exit code 2).
 class MissingInput : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 // The path when something is there; throws MissingInput that names the flag.
-const std::string& existing(const std::string& path, const char* flag);
+std::string existing(const std::string& path, const char* flag);
 
 // The same for a model folder; throws MissingInput that says which of config.json and `further` files is not there,
 // and names folders inside that are models.
-const std::string& model_folder(const std::string& path, std::initializer_list<const char*> further = {});
+std::string model_folder(const std::string& path, std::initializer_list<const char*> further = {},
+                         const char* flag = "--model");
 
 // Tokens of a benchmark window, unless asked for others.
 inline constexpr std::int64_t kDefaultWindow = 4096;

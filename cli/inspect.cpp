@@ -1,5 +1,5 @@
-// `veloxquant inspect FILE`: what is in a safetensors file: a saved cache, calibration artifacts, model
-// weights.
+// `veloxquant inspect PATH`: what is in a safetensors file (a saved cache, calibration artifacts, weights) or in a
+// model folder.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -11,16 +11,18 @@
 
 #include "artifacts.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "core/quote.hpp"
 #include "forecast_text.hpp"
 #include "inputs.hpp"
+#include "inspect_model.hpp"
 #include "json_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
 
 struct InspectOptions {
-  std::string file;
+  std::string path;
   std::string format = "table";
 };
 
@@ -44,16 +46,16 @@ std::shared_ptr<const ArtifactStore> artifacts_of(const SafetensorsFile& file, c
 
 int inspect(const InspectOptions& options) {
   std::error_code error;
-  if (std::filesystem::is_directory(options.file, error))
-    throw MissingInput(fmt::format("{} is a folder; inspect a file of it", quote(options.file)));
-  const SafetensorsFile file = SafetensorsFile::open(existing(options.file, "inspect"));
+  if (std::filesystem::is_directory(options.path, error))
+    return inspect_model(model_folder(options.path, {}, "path"), options.format);
+  const SafetensorsFile file = SafetensorsFile::open(existing(options.path, "path"));
   const std::string seal = seal_of(file);
   std::uint64_t bytes = 0;
   for (const auto& [name, info] : file.tensors()) bytes += info.end - info.begin;
   const auto artifacts = artifacts_of(file, seal);
   if (options.format == "json") {
     nlohmann::ordered_json json = {{"schema", "veloxquant.inspect/1"},
-                                   {"file", options.file},
+                                   {"file", options.path},
                                    {"checksum", seal},
                                    {"tensor_bytes", bytes},
                                    {"metadata", file.metadata()},
@@ -70,8 +72,8 @@ int inspect(const InspectOptions& options) {
     }
     fmt::print("{}", json_text(json));
   } else {
-    fmt::print("{}: {} tensors, {} bytes, checksum {}\n", printable(options.file), file.tensors().size(),
-               bytes, printable(seal));
+    fmt::print("{}: {}, {}, checksum {}\n", printable(options.path), counted(file.tensors().size(), "tensor"),
+               counted(bytes, "byte"), printable(seal));
     for (const auto& [key, value] : file.metadata())
       fmt::print("  {} = {}\n", printable(key), printable(value));
     for (const auto& [name, info] : file.tensors()) {
@@ -90,9 +92,10 @@ int inspect(const InspectOptions& options) {
 
 void add_inspect(Commands& commands) {
   const auto options = std::make_shared<InspectOptions>();
-  CLI::App* sub = commands.add("inspect", "What is in a saved cache, an artifact or a weight file",
-                               [options] { return inspect(*options); });
-  sub->add_option("file", options->file, "a safetensors file")->required();
+  CLI::App* sub =
+      commands.add("inspect", "What is in a model folder, a saved cache, an artifact or a weight file",
+                   [options] { return inspect(*options); });
+  sub->add_option("path", options->path, "a model folder or a safetensors file")->required();
   sub->add_option("--format", options->format, "of the output")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();

@@ -13,6 +13,7 @@
 #include <veloxquant/quantizers/code_spec.hpp>
 
 #include "command.hpp"
+#include "error_text.hpp"
 #include "json_text.hpp"
 #include "text_layout.hpp"
 
@@ -42,12 +43,6 @@ struct Row {
   std::vector<std::string> attention;    // how it reads them
 };
 
-// Without the "[operation] " in front.
-std::string reason_of(const Error& e) {
-  const std::string text = e.what();
-  return text.substr(text.find("] ") + 2);
-}
-
 Row describe(const std::string& name, int head_dim) {
   Row row{name, QuantizerRegistry::info(name), {}, {}, {}};
   for (const int bits : row.info.bits) {
@@ -58,7 +53,7 @@ Row describe(const std::string& name, int head_dim) {
       const auto method = as_vector_quantizer(quantizer, Role::keys, head_dim);
       row.attention.push_back(attention_path({method, method}, 1));
     } catch (const Error& e) {
-      row.codes.push_back(reason_of(e));
+      row.codes.push_back(without_operation(e.what()));
       row.bits_per_element.push_back(0);
       row.attention.emplace_back("none");
     }

@@ -15,6 +15,7 @@
 
 #include "command.hpp"
 #include "core/quote.hpp"
+#include "error_text.hpp"
 #include "help_format.hpp"
 #include "inputs.hpp"
 #include "ranks.hpp"
@@ -32,8 +33,17 @@ bool is_of_the_system(const UnsupportedError& error) {
       [&](const char* operation) { return text.starts_with(operation); });
 }
 
+// A file that cannot be opened, or is none, is refused like one of wrong content. What fails later, as the
+// reading of a broken disk, is a matter of the system, and so is all writing.
+bool is_of_an_input(const Error& error) {
+  const std::string text = error.what();
+  return (text.starts_with("[read] ") || text.starts_with("[open] ")) &&
+         !std::ranges::any_of(std::array{"cannot examine ", "cannot read ", "cannot map "},
+                              [&](const char* doing) { return without_operation(text).starts_with(doing); });
+}
+
 int exit_code(const Error& error) {
-  if (error.kind() == ErrorKind::io) return kEnvironment;
+  if (error.kind() == ErrorKind::io) return is_of_an_input(error) ? kRefused : kEnvironment;
   const auto* unsupported = dynamic_cast<const UnsupportedError*>(&error);
   return unsupported != nullptr && is_of_the_system(*unsupported) ? kEnvironment : kRefused;
 }
@@ -42,12 +52,6 @@ int exit_code(const Error& error) {
 int finished(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
   throw std::system_error(errno, std::generic_category(), "cannot write the output");
-}
-
-// Messages of the library begin with "[operation] ", in words of its own; here the subcommand says as much.
-std::string without_operation(const std::string& message) {
-  const std::size_t end = message.find("] ");
-  return message.starts_with('[') && end != std::string::npos ? message.substr(end + 2) : message;
 }
 
 // What was written and is not known, with the nearest word that is; empty when all words are known.

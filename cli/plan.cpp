@@ -21,6 +21,7 @@
 #include "artifacts.hpp"
 #include "benchmark_methods.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "core/quote.hpp"
 #include "inputs.hpp"
 #include "json_text.hpp"
@@ -248,11 +249,11 @@ void print_widths(const std::vector<LayerPlan>& layers) {
 }
 
 void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan, const Figures& f) {
-  fmt::print("{} with {} layers, {} KV heads of {}\n\n", to_string(model.family), model.layers,
-             model.kv_heads, model.head_dim);
+  fmt::print("{} with {}, {} of {}\n\n", to_string(model.family), counted(model.layers, "layer"),
+             counted(model.kv_heads, "KV head"), model.head_dim);
   print_layers(plan.layers());
   print_widths(plan.layers());
-  fmt::print("\nall layers          {} bytes a token", f.bytes_per_token);
+  fmt::print("\nall layers          {} a token", counted(f.bytes_per_token, "byte"));
   if (f.bytes_per_token > 0) {
     fmt::print(" ({:.2f} times less than fp16, {})",
                static_cast<double>(f.fp16_bytes_per_token) / static_cast<double>(f.bytes_per_token),
@@ -269,14 +270,14 @@ void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan
   if (f.forecast_kl) fmt::print("forecast of KL      {:.4f} nats per token\n", *f.forecast_kl);
   if (f.weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(*f.weights)));
   if (f.budget != 0) {
-    fmt::print("in {:<17}a context of {} tokens fits when cache and tables have it alone", o.memory,
-               plan.longest_context(f.budget));
+    fmt::print("in {:<17}a context of {} fits when cache and tables have it alone", o.memory,
+               counted(plan.longest_context(f.budget), "token"));
     if (f.weights && *f.weights < f.budget)
       fmt::print(", {} beside the weights", plan.longest_context(f.budget - *f.weights));
     fmt::print("\n");
   }
   if (f.context > model.max_position)
-    fmt::print("note: the model was trained for {} tokens\n", model.max_position);
+    fmt::print("note: the model was trained for {}\n", counted(model.max_position, "token"));
 }
 
 int plan(const PlanOptions& o) {

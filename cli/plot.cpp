@@ -89,9 +89,7 @@ class PlotWriter {
       for (const PlotPoint& p : series.points) {
         if (!drawable(p)) continue;
         low_x_ = std::min(low_x_, p.x), high_x_ = std::max(high_x_, p.x);
-        const double low = p.y - p.error;
-        low_y_ = std::min(low_y_, plot.log_y && low <= 0 ? p.y : low),
-        high_y_ = std::max(high_y_, p.y + p.error);
+        low_y_ = std::min(low_y_, low_end(p)), high_y_ = std::max(high_y_, high_end(p));
       }
     }
     if (plot.rule && low_x_ <= high_x_)
@@ -127,6 +125,14 @@ class PlotWriter {
   bool drawable(const PlotPoint& p) const {
     return std::isfinite(p.x) && std::isfinite(p.y) && (!plot_.log_x || p.x > 0) && (!plot_.log_y || p.y > 0);
   }
+
+  // Of a point's whisker. A logarithm has no place for what is not above zero: nothing is drawn below the
+  // mark.
+  double low_end(const PlotPoint& p) const {
+    const double low = std::max(plot_.least_y, p.y - p.error);
+    return plot_.log_y && low <= 0 ? p.y : low;
+  }
+  double high_end(const PlotPoint& p) const { return std::min(plot_.most_y, p.y + p.error); }
 
   // In as many lines as it takes; the plot begins below.
   std::string legend() {
@@ -186,8 +192,7 @@ class PlotWriter {
       if (!drawable(p)) continue;
       path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x.place(p.x), y.place(p.y));
       if (p.error > 0) {
-        const double low = plot_.log_y && p.y <= p.error ? p.y : p.y - p.error;
-        const Segment whisker{x.place(p.x), y.place(low), x.place(p.x), y.place(p.y + p.error)};
+        const Segment whisker{x.place(p.x), y.place(low_end(p)), x.place(p.x), y.place(high_end(p))};
         const std::string kind = "whisker " + classes_of({series.paint.colour, p.shade});
         text_ += line_between(kind.c_str(), whisker);
         room.take(whisker);

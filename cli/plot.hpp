@@ -5,6 +5,7 @@
 // there is no room close by, a thin line leads to them.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,6 +43,8 @@ struct Plot {
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;  // points that are not above zero are then left out
   bool name_ends = false;             // every series' name at its last point, in place of a legend
+  // What y can be, as 0 and 1 of a share: whiskers end there.
+  double least_y = -std::numeric_limits<double>::infinity(), most_y = std::numeric_limits<double>::infinity();
   std::vector<PlotSeries> series{};
   std::optional<PlotRule> rule{};
 };

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <numeric>
-#include <span>
 #include <string>
 #include <vector>
 #include <veloxquant/core/error.hpp>
@@ -17,12 +15,12 @@
 #include "artifacts.hpp"
 #include "benchmark_facts.hpp"
 #include "command.hpp"
-#include "forecast_text.hpp"
+#include "core/quote.hpp"
 #include "inputs.hpp"
 #include "precompute_methods.hpp"
+#include "precompute_report.hpp"
 #include "progress.hpp"
 #include "ranks.hpp"
-#include "size_text.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -56,19 +54,6 @@ void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) 
   }
 }
 
-void print_needs(const CalibratedMethod& method, const PrecomputeFlags& f, const CalibrationNeeds& needs) {
-  const std::filesystem::path to = artifact_file(f.output, f.method);
-  std::error_code none;
-  fmt::print("artifacts: {}{}\n", to.string(),
-             std::filesystem::exists(to, none) ? ", which is replaced" : "");
-  if (method.resumes && std::filesystem::exists(checkpoint_folder(f), none))
-    fmt::print("goes on from {} if that is of the same request\n", checkpoint_folder(f).string());
-  if (needs.passes > 0) fmt::print("passes of the model over a window: {:.1f}\n", needs.passes);
-  fmt::print("memory{}: about {}\n", f.model.empty() ? "" : " beside the weights",
-             format_size(static_cast<double>(needs.memory_bytes)));
-  fmt::print("size of the artifacts: about {}\n", format_size(static_cast<double>(needs.artifact_bytes)));
-}
-
 // Every rank makes the folders, since their machines need not share a disk; rank 0 writes the artifacts.
 std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method,
                                      const Communicator& ranks) {
@@ -97,12 +82,11 @@ CalibrationRequest request_of(const PrecomputeFlags& f, const CalibratedMethod& 
 }
 
 void save(const ArtifactStore& store, const std::filesystem::path& to, const PrecomputeFlags& f,
-          std::size_t windows, std::int64_t tokens, Progress& progress) {
+          Progress& progress) {
   store.save(to);
   std::error_code none;
   std::filesystem::remove_all(checkpoint_folder(f), none);
   progress.clear();
-  fmt::print("{}: {} bytes, {} windows of {} tokens\n", to.string(), store.nbytes(), windows, tokens);
 }
 
 void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
@@ -111,57 +95,42 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
   const CalibrationNeeds needs = method.needs_on(file, f);
   if (f.dry_run) {
     if (ranks.rank() != 0) return;
-    fmt::print("{} from {}: {} layers, {} KV heads of {}\n{} windows of {} tokens\n", f.method, file.name(),
-               file.config().layers, file.config().kv_heads, file.config().head_dim, file.windows(),
-               file.tokens());
-    return print_needs(method, f, needs);
+    return print_dry_run({.method = f.method,
+                          .model = {},
+                          .activations = file.name(),
+                          .layers = file.config().layers,
+                          .kv_heads = file.config().kv_heads,
+                          .head_dim = file.config().head_dim,
+                          .arithmetic = {},
+                          .windows = file.windows(),
+                          .sequence_length = file.tokens(),
+                          .windows_asked = {},
+                          .artifacts = artifact_file(f.output, f.method),
+                          .checkpoints = method.resumes ? checkpoint_folder(f) : std::filesystem::path(),
+                          .needs = needs},
+                         f.format);
   }
   const std::filesystem::path to = prepare_output(f, method, ranks);
   ArtifactStore store = method.run_on(file, request_of(f, method, progress, ranks), f);
   if (ranks.rank() != 0) return;
   store.set_fact("activations", std::filesystem::path(f.activations).filename().string());
-  save(store, to, f, file.windows(), file.tokens(), progress);
-}
-
-// How the measured weights and the proxy of `ratequant` spread over the model: each in percent of its own sum.
-void print_weights(const ArtifactStore& store) {
-  const auto tensor = [&](int layer, Role role, const char* what) -> std::span<const float> {
-    const std::string name = fmt::format("layers.{}.{}.{}", layer, to_string(role), what);
-    return store.contains(name) ? store.get(name, "precompute").span<const float>()
-                                : std::span<const float>();
-  };
-  if (tensor(0, Role::keys, "proxy").empty()) return;
-  const auto sum = [](std::span<const float> values) {
-    return std::accumulate(values.begin(), values.end(), 0.0);
-  };
-  int layers = 0;
-  double measured = 0, proxy = 0;
-  for (; !tensor(layers, Role::keys, "proxy").empty(); ++layers) {
-    for (const Role role : {Role::keys, Role::values}) {
-      measured += sum(tensor(layers, role, "weight"));
-      proxy += sum(tensor(layers, role, "proxy"));
-    }
-  }
-  fmt::print("weights, in percent of their sum:\n  layer  keys: measured  proxy  values: measured  proxy\n");
-  const auto percent = [](double part, double whole) {
-    return whole > 0 ? fmt::format("{:.1f}", 100 * part / whole) : "-";
-  };
-  for (int layer = 0; layer < layers; ++layer) {
-    const auto of = [&](Role role, const char* what, double whole) {
-      return percent(sum(tensor(layer, role, what)), whole);
-    };
-    fmt::print("  {:5}{:>16}{:>7}{:>18}{:>7}\n", layer, of(Role::keys, "weight", measured),
-               of(Role::keys, "proxy", proxy), of(Role::values, "weight", measured),
-               of(Role::values, "proxy", proxy));
-  }
+  save(store, to, f, progress);
+  print_calibration({.method = f.method,
+                     .artifacts = to,
+                     .store = store,
+                     .windows = file.windows(),
+                     .sequence_length = file.tokens(),
+                     .text_end = {}},
+                    f.format);
 }
 
 void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
                         Communicator& ranks) {
+  const std::string folder = model_folder(f.model, {"tokenizer.json"});
+  progress.show("loading the model", printable(folder), 0, 1);
   Decoder decoder = Decoder::load(
-      model_folder(f.model, {"tokenizer.json"}),
-      {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
-       .threads = f.threads});
+      folder, {.arithmetic = f.arithmetic == "auto" ? Arithmetic::automatic : arithmetic_from(f.arithmetic),
+               .threads = f.threads});
   const Text text = read_text(f.text);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(f.model) / "tokenizer.json");
   CalibrationRequest request = request_of(f, method, progress, ranks);
@@ -178,12 +147,20 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
   if (f.dry_run) {
     if (ranks.rank() != 0) return;
-    fmt::print("{} of {}: {} layers, {} KV heads of {}, {} arithmetic\n", f.method, f.model,
-               decoder.config().layers, decoder.config().kv_heads, decoder.config().head_dim,
-               to_string(decoder.arithmetic()));
-    fmt::print("text: {} windows of {} tokens, {} asked for\n", request.windows.size(), f.sequence_length,
-               f.num_samples);
-    return print_needs(method, f, needs);
+    return print_dry_run({.method = f.method,
+                          .model = f.model,
+                          .activations = {},
+                          .layers = decoder.config().layers,
+                          .kv_heads = decoder.config().kv_heads,
+                          .head_dim = decoder.config().head_dim,
+                          .arithmetic = to_string(decoder.arithmetic()),
+                          .windows = request.windows.size(),
+                          .sequence_length = f.sequence_length,
+                          .windows_asked = f.num_samples,
+                          .artifacts = artifact_file(f.output, f.method),
+                          .checkpoints = method.resumes ? checkpoint_folder(f) : std::filesystem::path(),
+                          .needs = needs},
+                         f.format);
   }
   const std::filesystem::path to = prepare_output(f, method, ranks);
   ArtifactStore store = method.run(decoder, request, f);
@@ -194,11 +171,15 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   store.set_fact("text_xxh3", text_hash(text.bytes));
   store.set_fact("text_end", std::to_string(text_end));
   store.set_fact("arithmetic", to_string(decoder.arithmetic()));
-  save(store, to, f, request.windows.size(), f.sequence_length, progress);
-  if (std::ssize(ids) - text_end >= kDefaultWindow)
-    fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", text_end);
-  print_weights(store);
-  print_forecast(store);
+  save(store, to, f, progress);
+  print_calibration({.method = f.method,
+                     .artifacts = to,
+                     .store = store,
+                     .windows = request.windows.size(),
+                     .sequence_length = f.sequence_length,
+                     .text_end = text_end,
+                     .text_goes_on = std::ssize(ids) - text_end >= kDefaultWindow},
+                    f.format);
 }
 
 int precompute(PrecomputeFlags f, const CLI::App& command) {
@@ -291,6 +272,9 @@ void add_precompute(Commands& commands) {
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
   sub->add_flag("--dry-run", f->dry_run, "say what would be done and what it needs, and do nothing");
+  sub->add_option("--format", f->format, "of what stdout says")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   sub->add_flag("--quiet", f->quiet, "no progress on stderr");
   for (CLI::Option* option : sub->get_options()) {
     if (const auto methods = owners(option->get_name()); !methods.empty())

@@ -12,7 +12,7 @@ namespace veloxquant::cli {
 struct PrecomputeFlags {
   std::string method, model, output, text, activations,
       frame = "64", metric = "output", sensitivity = "measured", code = "trellis", gain = "on",
-      base = "turboquant_mse", smoothing = "balanced", arithmetic = "auto";
+      base = "turboquant_mse", smoothing = "balanced", arithmetic = "auto", format = "table";
   std::vector<int> widths = {1, 2, 3, 4};
   std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
   double target_bits = 2;

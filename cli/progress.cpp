@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -33,7 +34,7 @@ Progress::Style Progress::style_of_stderr(bool quiet) {
 std::string Progress::remaining_time(double fraction) const {
   const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   if (fraction < 0.05 || elapsed < 2) return {};
-  const auto seconds = static_cast<int>(elapsed / fraction * (1 - fraction) + 0.5);
+  const auto seconds = std::lround(elapsed / fraction * (1 - fraction));
   return fmt::format(", about {}:{:02} left", seconds / 60, seconds % 60);
 }
 
@@ -41,8 +42,11 @@ void Progress::show(const std::string& stage, const std::string& item, std::size
   if (style_ == Style::none) return;
   const double fraction = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
   if (style_ == Style::lines) {
-    if (stage != last_stage_) fmt::print(stderr, "{:3.0f} % {}\n", 100 * fraction, stage);
+    const auto tenth = static_cast<int>(10 * fraction);
+    if (stage != last_stage_ || tenth != last_tenth_)
+      fmt::print(stderr, "{:3.0f} % {}\n", 100 * fraction, stage);
     last_stage_ = stage;
+    last_tenth_ = tenth;
     return;
   }
   const auto filled = static_cast<int>(fraction * kBarWidth);

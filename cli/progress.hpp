@@ -1,4 +1,5 @@
-// Progress on stderr: a bar on a terminal, a line per stage elsewhere, nothing when quiet.
+// Progress on stderr: a bar on a terminal; elsewhere a line for every stage, and for every tenth of the whole
+// work within one; nothing when quiet.
 #pragma once
 
 #include <chrono>
@@ -19,7 +20,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   // `done` of `total` steps of the whole work are behind; `stage` ("window 2 of 4") and `item` ("trellis:2")
-  // come next.
+  // come next. The scale is the caller's to keep: `total` is always that of the whole work.
   void show(const std::string& stage, const std::string& item, std::size_t done, std::size_t total);
   // Prints a message that stays, unless quiet.
   void note(const std::string& message);
@@ -32,6 +33,7 @@ class Progress {
   Style style_;
   bool shown_ = false;
   std::string last_stage_;
+  int last_tenth_ = -1;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 

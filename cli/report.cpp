@@ -28,10 +28,13 @@ std::string row_name(const MethodResult& result) {
   return result.reference ? "unquantized" : result.method.name();
 }
 
-std::string short_name(const MethodResult& result) {
-  if (result.reference) return "unquantized";
-  const std::string keys = short_name(result.method.keys), values = short_name(result.method.values);
+std::string short_name(const BenchmarkMethod& method) {
+  const std::string keys = short_name(method.keys), values = short_name(method.values);
   return keys == values ? keys : keys + "/" + values;
+}
+
+std::string short_name(const MethodResult& result) {
+  return result.reference ? "unquantized" : short_name(result.method);
 }
 
 std::string display_name(const MethodResult& result) {

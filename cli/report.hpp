@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 #include <vector>
-#include <veloxquant/eval/result.hpp>
+#include <veloxquant/eval/benchmark.hpp>
 
 namespace veloxquant::cli {
 
@@ -16,13 +16,14 @@ inline constexpr const char* kBenchmarkSchema = "veloxquant.benchmark/1";
 struct BenchmarkReport {
   nlohmann::ordered_json environment, model, settings;  // flat objects
   std::vector<MethodResult> results;
-  std::vector<std::pair<std::string, std::string>> left_out;  // baselines that the model cannot have, and why
+  std::vector<LeftOut> left_out;
   std::vector<std::string> warnings;
 };
 
 // "unquantized", or the method's name, as it can be given to --method.
 std::string row_name(const MethodResult& result);
 // The same for people: no width where a method has but one, and "rotated"; then with the name of a preset beside it.
+std::string short_name(const BenchmarkMethod& method);
 std::string short_name(const MethodResult& result);
 std::string display_name(const MethodResult& result);
 // The width that was asked for, or the budget of methods that take one ("2", "1.5"); "own" when it was left

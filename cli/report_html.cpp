@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <map>
 
+#include "core/counted.hpp"
 #include "core/quote.hpp"
 #include "plot.hpp"
 #include "report.hpp"
@@ -164,6 +165,8 @@ Plot recall_plot(const BenchmarkReport& report, const Paints& paints) {
       .x_label = "bits per element held: codes, scales and gains (log)",
       .y_label = "recall, share of the questions",
       .log_x = true,
+      .least_y = 0,
+      .most_y = 1,
       .series = against_bits(report, paints, [](const MethodResult& r) { return r.recall; }, recall_error)};
   const auto reference = std::ranges::find(report.results, true, &MethodResult::reference);
   if (reference != report.results.end() && reference->recall)
@@ -184,7 +187,7 @@ Plot memory_plot(const BenchmarkReport& report, const Paints& paints) {
     for (const auto& [tokens, bytes] : r.memory_by_context) {
       const double mb = static_cast<double>(bytes) / 1e6;
       series.points.push_back({static_cast<double>(tokens), mb, "",
-                               fmt::format("{}: {} tokens, {:.2f} MB", row_name(r), tokens, mb), 0,
+                               fmt::format("{}: {}, {:.2f} MB", row_name(r), counted(tokens, "token"), mb), 0,
                                series.paint.shade});
     }
     plot.series.push_back(std::move(series));
@@ -203,9 +206,9 @@ std::string speed_bars(const BenchmarkReport& report, const Paints& paints) {
   }
   const std::int64_t filled = synthetic_context(report);
   const std::int64_t tokens = filled > 0 ? filled : report.settings.value("seq_len", std::int64_t{0});
-  return svg_bars(
-      fmt::format("How fast it decodes after {} tokens (median, whisker: range of the runs)", tokens),
-      "tokens/s", bars);
+  return svg_bars(fmt::format("How fast it decodes after {} (median, whisker: range of the runs)",
+                              counted(tokens, "token")),
+                  "tokens/s", bars);
 }
 
 std::string table(const BenchmarkReport& report, Columns columns) {
@@ -232,12 +235,14 @@ std::string facts(const BenchmarkReport& report) {
     if (!text.empty()) parts.push_back(printable(text));
   };
   if (has(model, {"family", "layers", "kv_heads", "head_dim"})) {
-    add(fmt::format("{}, {} layers, {} KV heads of {}", model["family"].get<std::string>(),
-                    model["layers"].get<int>(), model["kv_heads"].get<int>(), model["head_dim"].get<int>()));
+    add(fmt::format("{}, {}, {} of {}", model["family"].get<std::string>(),
+                    counted(model["layers"].get<int>(), "layer"),
+                    counted(model["kv_heads"].get<int>(), "KV head"), model["head_dim"].get<int>()));
   }
   if (has(settings, {"text", "windows", "seq_len"})) {
-    add(fmt::format("text {}, {} windows of {} tokens", settings["text"].get<std::string>(),
-                    settings["windows"].get<std::int64_t>(), settings["seq_len"].get<std::int64_t>()));
+    add(fmt::format("text {}, {} of {}", settings["text"].get<std::string>(),
+                    counted(settings["windows"].get<std::int64_t>(), "window"),
+                    counted(settings["seq_len"].get<std::int64_t>(), "token")));
   }
   add(report.environment.value("cpu", std::string()));
   if (has(report.environment, {"date"}))

@@ -1,6 +1,7 @@
 // The report as JSON. A figure that was not measured is null.
 #include "report.hpp"
 
+#include "error_text.hpp"
 #include "json_text.hpp"
 
 namespace veloxquant::cli {
@@ -81,7 +82,7 @@ std::string report_json(const BenchmarkReport& report) {
                {"warnings", report.warnings}};
   for (const MethodResult& result : report.results) json["results"].push_back(result_json(result, report));
   for (const auto& [method, reason] : report.left_out) {
-    json["left_out"].push_back({{"method", method}, {"reason", reason}});
+    json["left_out"].push_back({{"method", method.name()}, {"reason", without_operation(reason)}});
   }
   return json_text(json);
 }

@@ -2,10 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <initializer_list>
 
+#include "core/counted.hpp"
 #include "core/quote.hpp"
+#include "error_text.hpp"
 #include "report.hpp"
 
 namespace veloxquant::cli {
@@ -32,8 +33,8 @@ std::string not_quantized(const BenchmarkReport& report) {
   const auto tokens = [&](const char* key) { return report.settings.value(key, std::int64_t{0}); };
   const std::string exact = tokens("sinks") + tokens("recent") == 0
                                 ? std::string("no token of the cache was left exact")
-                                : fmt::format("the first {} and the newest {} tokens of the cache (exact)",
-                                              tokens("sinks"), tokens("recent"));
+                                : fmt::format("the first {} and the newest {} of the cache (exact)",
+                                              counted(tokens("sinks"), "token"), tokens("recent"));
   return fmt::format("{}; weights ({}), activations and queries (f32)", exact,
                      report.model.contains("weights") ? in_words(report.model["weights"]) : "as stored");
 }
@@ -73,30 +74,38 @@ std::string tables_of(const BenchmarkReport& report) {
   return text;
 }
 
-// Facts that are there, joined: {{"text", " (", ")"}} is what stands before and after each.
-std::string quoted_facts(const Json& object, std::initializer_list<std::array<const char*, 3>> wanted) {
+// A fact under its key, what stands before and after it, and what it is a number of, if it is one.
+struct Quoted {
+  const char *key, *before, *noun = "", *after = "";
+};
+
+// Those that are there, joined. Facts of artifacts are text, also where they are numbers.
+std::string quoted_facts(const Json& object, std::initializer_list<Quoted> wanted) {
   std::string text;
-  for (const auto& [key, before, after] : wanted) {
+  for (const auto& [key, before, noun, after] : wanted) {
     const auto found = object.find(key);
     if (found == object.end() || found->is_null() || *found == 0) continue;
-    text += before + in_words(*found) + after;
+    const std::string value = in_words(*found);
+    text += before + value;
+    if (*noun != '\0') text += fmt::format(" {}{}", noun, value == "1" ? "" : "s");
+    text += after;
   }
   return text;
 }
 
 // What a person needs to repeat the run; the JSON report holds the rest.
 std::string settings_of(const BenchmarkReport& report) {
-  return quoted_facts(report.settings, {{"text", "text ", ""},
-                                        {"text_tokens", " (", " tokens)"},
-                                        {"windows", ", ", " windows"},
-                                        {"seq_len", " of ", " tokens"},
-                                        {"skip", " after the first ", " tokens"},
-                                        {"recall_sequences", ", ", " recall sequences"},
-                                        {"num_runs", ", ", " timed runs"},
-                                        {"decode_tokens", " of ", " decoded tokens"},
-                                        {"chunk", ", pieces of ", " tokens"},
-                                        {"arithmetic", ", ", " arithmetic"},
-                                        {"seed", ", seed ", ""}});
+  return quoted_facts(report.settings, {{"text", "text "},
+                                        {"text_tokens", " (", "token", ")"},
+                                        {"windows", ", ", "window"},
+                                        {"seq_len", " of ", "token"},
+                                        {"skip", " after the first ", "token"},
+                                        {"recall_sequences", ", ", "recall sequence"},
+                                        {"num_runs", ", ", "timed run"},
+                                        {"decode_tokens", " of ", "decoded token"},
+                                        {"chunk", ", pieces of ", "token"},
+                                        {"arithmetic", ", ", "", " arithmetic"},
+                                        {"seed", ", seed "}});
 }
 
 // "spectral: a.safetensors, of this model, on text.md (6 windows of 4096 tokens, the first 4 left out)"
@@ -113,11 +122,11 @@ std::vector<std::string> artifacts_of(const BenchmarkReport& report) {
                             facts["model"] == report.model["fingerprint"];
     result.push_back(printable(key.substr(prefix.size())) + ": " + in_words(file) +
                      (same_model ? ", of this model" : "") +
-                     quoted_facts(facts, {{"text", ", calibrated on ", ""},
-                                          {"activations", ", calibrated on ", ""},
-                                          {"windows", ", ", " windows"},
-                                          {"sequence_length", " of ", " tokens"},
-                                          {"sinks", ", for ", " exact tokens at the start"}}));
+                     quoted_facts(facts, {{"text", ", calibrated on "},
+                                          {"activations", ", calibrated on "},
+                                          {"windows", ", ", "window"},
+                                          {"sequence_length", " of ", "token"},
+                                          {"sinks", ", for ", "exact token", " at the start"}}));
   }
   return result;
 }
@@ -131,15 +140,17 @@ std::int64_t synthetic_context(const BenchmarkReport& report) {
 std::vector<std::pair<std::string, std::string>> report_notes(const BenchmarkReport& report) {
   std::vector<std::pair<std::string, std::string>> notes = {{"Not quantized", not_quantized(report)}};
   if (const std::int64_t tokens = synthetic_context(report); tokens > 0) {
-    notes.emplace_back("Synthetic",
-                       fmt::format("decode speed is after {} tokens of normal noise in every layer's cache, "
-                                   "which then hold filled MB; all else is measured on the text",
-                                   tokens));
+    notes.emplace_back(
+        "Synthetic",
+        fmt::format("decode speed is after {} of normal noise in every layer's cache, which then "
+                    "hold filled MB; all else is measured on the text",
+                    counted(tokens, "token")));
   }
-  for (const auto& [method, reason] : report.left_out) notes.emplace_back("Left out", method + ": " + reason);
+  for (const auto& [method, reason] : report.left_out)
+    notes.emplace_back("Left out", short_name(method) + ": " + without_operation(reason));
   for (const std::string& warning : report.warnings) notes.emplace_back("Warning", warning);
   if (const int asked = questions(report); asked > 0) {
-    notes.emplace_back("Recall", fmt::format("{} questions", asked));
+    notes.emplace_back("Recall", counted(asked, "question"));
   }
   if (const std::string tables = tables_of(report); !tables.empty()) {
     notes.emplace_back("Tables", "held beside the caches, once for all caches of the model: " + tables);

@@ -9,6 +9,7 @@
 #include <veloxquant/eval/forecast.hpp>
 #include <veloxquant/eval/memory_meter.hpp>
 
+#include "core/counted.hpp"
 #include "eval/attention_probe.hpp"
 #include "eval/method_run.hpp"
 #include "eval/noise.hpp"
@@ -52,9 +53,9 @@ class Benchmark {
     try {
       runs_.push_back(make_run(method));
     } catch (const ConfigError& e) {
-      left_out_.emplace_back(method.name(), e.what());
+      left_out_.push_back({method, e.what()});
     } catch (const UnsupportedError& e) {
-      left_out_.emplace_back(method.name(), e.what());
+      left_out_.push_back({method, e.what()});
     }
   }
 
@@ -279,7 +280,7 @@ class Benchmark {
   const BenchmarkRequest& request_;
   MethodRun reference_;
   std::vector<MethodRun> runs_;
-  std::vector<std::pair<std::string, std::string>> left_out_;
+  std::vector<LeftOut> left_out_;
   std::vector<std::string> warnings_;
   std::vector<AttentionProbe::LayerVectors> first_piece_;
   std::size_t done_steps_ = 0, total_steps_ = 0;
@@ -289,9 +290,8 @@ void check(const BenchmarkRequest& request) {
   if (request.windows.empty()) throw ConfigError("benchmark", "there is no window to measure on");
   for (const TokenIds& window : request.windows) {
     if (window.size() != request.windows[0].size() || window.size() < 2) {
-      throw ConfigError(
-          "benchmark",
-          fmt::format("a window has {} tokens; all have the same number, 2 or more", window.size()));
+      throw ConfigError("benchmark", fmt::format("a window has {}; all have the same number, 2 or more",
+                                                 counted(window.size(), "token")));
     }
   }
   if (request.chunk < 1)

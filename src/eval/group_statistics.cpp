@@ -8,6 +8,8 @@
 #include <utility>
 #include <veloxquant/core/error.hpp>
 
+#include "core/counted.hpp"
+
 namespace veloxquant {
 namespace {
 
@@ -98,9 +100,8 @@ GroupStatistics::GroupStatistics(const ModelParts& model, WidthMethods methods, 
 void GroupStatistics::add(std::size_t /*window*/, int l, const HeadActivations& a) {
   const std::int64_t tokens = a.keys.dim(2), dim = a.keys.dim(3);
   if (tokens <= sinks_) {
-    throw ConfigError(
-        "precompute",
-        fmt::format("windows of {} tokens, of which {} are left out; lengthen them", tokens, sinks_));
+    throw ConfigError("precompute", fmt::format("windows of {}, of which {} are left out; lengthen them",
+                                                counted(tokens, "token"), sinks_));
   }
   Layer& layer = layers_[as_size(l)];
   const auto counted = static_cast<double>(tokens - sinks_);

@@ -7,6 +7,7 @@
 #include <veloxquant/core/error.hpp>
 
 #include "calibration/key_metric.hpp"
+#include "core/counted.hpp"
 #include "linalg/gram.hpp"
 #include "transform/random.hpp"
 
@@ -65,9 +66,8 @@ ModelStatistics::ModelStatistics(ModelParts model, KeyMetric metric, std::int64_
 
 void ModelStatistics::add(std::size_t window, int layer, const HeadActivations& activations) {
   if (activations.keys.dim(2) <= sinks_) {
-    throw ConfigError("precompute",
-                      fmt::format("windows of {} tokens, of which {} are left out; lengthen them",
-                                  activations.keys.dim(2), sinks_));
+    throw ConfigError("precompute", fmt::format("windows of {}, of which {} are left out; lengthen them",
+                                                counted(activations.keys.dim(2), "token"), sinks_));
   }
   layers_[as_size(layer)].hidden_square += activations.hidden_square;
   add_moments(layer, activations);

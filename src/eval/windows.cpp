@@ -4,6 +4,8 @@
 
 #include <veloxquant/core/error.hpp>
 
+#include "core/counted.hpp"
+
 namespace veloxquant {
 
 std::vector<TokenIds> cut_windows(std::span<const std::uint32_t> ids, std::optional<std::uint32_t> bos,
@@ -17,9 +19,9 @@ std::vector<TokenIds> cut_windows(std::span<const std::uint32_t> ids, std::optio
   const std::int64_t text_tokens = bos ? seq_len - 1 : seq_len;
   if (skip > available || available - skip < text_tokens) {
     throw ConfigError("windows",
-                      fmt::format("the text has {} tokens, and a window of {} after the first {} needs {}; "
+                      fmt::format("the text has {}, and a window of {} after the first {} needs {}; "
                                   "shorten the windows or give a longer text",
-                                  available, seq_len, skip, text_tokens));
+                                  counted(available, "token"), seq_len, skip, text_tokens));
   }
   std::vector<TokenIds> windows;
   for (std::int64_t begin = skip; available - begin >= text_tokens && std::ssize(windows) < count;

@@ -180,8 +180,8 @@ TEST(Spectral, AttendsOnItsCodesAsOnTheDecodedHistory) {
             const std::vector<float> rows =
                 testing::correlated_rows(4 * static_cast<std::size_t>(fresh), kDim, 7, 0);
             const Tensor queries = Tensor::copy_of<float>(rows, {1, 4, fresh, kDim});
-            // Rounded operands: 9e-4 of the square, where the codes themselves lose some per cent of it.
-            const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 3e-2;
+            // Rounded operands: 1.2e-3 of the square, where the codes themselves lose some per cent of it.
+            const double bound = arithmetic == AttentionArithmetic::precise ? 1e-4 : 3.5e-2;
             EXPECT_LT(testing::attention_error(cache, queries), bound)
                 << frame << " " << values << " " << sinks << " " << start << " " << fresh;
           }

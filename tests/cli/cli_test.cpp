@@ -225,11 +225,66 @@ TEST(Command, InspectShowsAndRefuses) {
   const Outcome missing = veloxquant("inspect /nonexistent/file.safetensors");
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, HasSubstr("/nonexistent/file.safetensors"));
-  const Outcome folder = veloxquant(std::string("inspect ") + kDemo);
+  const Outcome folder = veloxquant(std::string("inspect ") + kDemo + "/..");
   EXPECT_EQ(folder.exit_code, 2);
-  EXPECT_THAT(folder.err, HasSubstr("is a folder"));
+  EXPECT_THAT(folder.err, HasSubstr("has no config.json; models inside are '"));
   const Outcome text = veloxquant(std::string("inspect ") + kDemo + "/config.json");
   EXPECT_EQ(text.exit_code, 2);
+}
+
+TEST(Command, InspectShowsAModel) {
+  const Outcome table = veloxquant(std::string("inspect ") + kDemo);
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+  for (const char* line :
+       {"probe-6m-llama: a model that is served\n", "LlamaForCausalLM\n", "6 layers of 256",
+        "4 query heads and 2 KV heads of 64\n", "theta 100000, 64 coordinates half_split\n",
+        "trained for 4096 tokens\n", "bf16, 56 tensors in 1 file, "})
+    EXPECT_THAT(table.out, HasSubstr(line));
+  const Outcome run = veloxquant(std::string("inspect --format json ") + kDemo);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["schema"], "veloxquant.inspect-model/1");
+  EXPECT_EQ(json["served"], true);
+  EXPECT_EQ(json["heads"], 4);
+  EXPECT_EQ(json["kv_heads"], 2);
+  EXPECT_EQ(json["head_dim"], 64);
+  EXPECT_EQ(json["tokenizer_vocab"], json["vocab"]);
+  EXPECT_THAT(table.out, HasSubstr(json["fingerprint"].get<std::string>() + "\n"));
+}
+
+TEST(Command, InspectSaysWhyAModelIsNotServed) {
+  const auto folder =
+      std::filesystem::path(testing::TempDir()) / ("veloxquant_unserved_" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  std::ifstream demo(std::string(kDemo) + "/config.json");
+  nlohmann::json config = nlohmann::json::parse(demo);
+  const auto inspect = [&](const char* format) {
+    std::ofstream(folder / "config.json") << config;
+    return veloxquant(std::string("inspect --format ") + format + " " + folder.string());
+  };
+  // Its shape is served, and there is nothing to run.
+  const auto bare = nlohmann::json::parse(inspect("json").out);
+  EXPECT_EQ(bare["served"], false);
+  EXPECT_EQ(bare["reasons"].size(), 2u) << bare;
+  EXPECT_EQ(bare["layers"], 6);
+  EXPECT_TRUE(bare["fingerprint"].is_null());
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 4}};
+  config["model_type"] = "\x1b[31m";
+  for (const char* file : {"tokenizer.json", "model.safetensors"})
+    std::filesystem::create_symlink(std::filesystem::path(kDemo) / file, folder / file);
+  const Outcome yarn = inspect("json");
+  EXPECT_EQ(yarn.exit_code, 2);
+  const auto json = nlohmann::json::parse(yarn.out);
+  ASSERT_EQ(json["reasons"].size(), 1u) << json;
+  EXPECT_THAT(json["reasons"][0].get<std::string>(), HasSubstr("rope_scaling.type is \"yarn\""));
+  EXPECT_EQ(json["config"]["num_hidden_layers"], 6);
+  EXPECT_EQ(json["weights"]["tensors"], 56);
+  const Outcome table = inspect("table");
+  EXPECT_EQ(table.exit_code, 2);
+  EXPECT_THAT(table.out, HasSubstr("a model that is not served\n"));
+  EXPECT_THAT(table.out, HasSubstr("num_attention_heads 4\n"));
+  EXPECT_EQ(table.out.find('\x1b'), std::string::npos);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Command, RefusalsNameTheValue) {
@@ -246,6 +301,23 @@ TEST(Command, DoctorFindsThisMachineGood) {
   const Outcome run = veloxquant("doctor");
   EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
   EXPECT_THAT(run.out, HasSubstr("all good"));
+}
+
+TEST(Command, DoctorSpeaksToPrograms) {
+  const Outcome run = veloxquant("doctor --format json");
+  ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["schema"], "veloxquant.doctor/1");
+  EXPECT_EQ(json["good"], true);
+  EXPECT_THAT(json["cpu_levels"].dump(), HasSubstr(json["cpu_level"].get<std::string>()));
+  EXPECT_THAT(json["sample_text"].get<std::string>(), HasSubstr("sample_text.md"));
+  ASSERT_GE(json["checks"].size(), 9u);
+  const std::string table = veloxquant("doctor").out;
+  for (const auto& check : json["checks"]) {
+    EXPECT_EQ(check["same_codes"], true) << check;
+    EXPECT_LT(check["attention_difference"], 1e-4) << check;
+    EXPECT_THAT(table, HasSubstr("\n  " + check["method"].get<std::string>() + " "));
+  }
 }
 
 TEST(Command, PinnedLevelIsReportedAndUnknownOnesRefused) {

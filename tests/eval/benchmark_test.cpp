@@ -179,8 +179,8 @@ TEST_F(Benchmark, BaselinesThatCannotServeTheModelAreLeftOut) {
   r.baselines = {method("affine:4:group=128"), method("q8_0")};
   const BenchmarkOutcome outcome = run_benchmark(decoder_, r);
   ASSERT_EQ(outcome.left_out.size(), 1u);
-  EXPECT_EQ(outcome.left_out[0].first, "affine:4:group=128");
-  EXPECT_NE(outcome.left_out[0].second.find("64"), std::string::npos) << outcome.left_out[0].second;
+  EXPECT_EQ(outcome.left_out[0].method.name(), "affine:4:group=128");
+  EXPECT_NE(outcome.left_out[0].reason.find("64"), std::string::npos) << outcome.left_out[0].reason;
   EXPECT_EQ(outcome.results.size(), 3u);
 }
 

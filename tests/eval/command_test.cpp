@@ -4,11 +4,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace veloxquant {
 namespace {
@@ -83,12 +87,18 @@ TEST_F(Command, PrintsATableAndWritesTheReport) {
   EXPECT_TRUE(outcome.out.starts_with("method ")) << outcome.out;
   EXPECT_THAT(outcome.out, HasSubstr("turboquant_mse:3 "));
   EXPECT_THAT(outcome.out, HasSubstr("sample_text.md"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 window of 256 tokens, 1 timed run of 32 decoded tokens"));
   EXPECT_THAT(outcome.err, HasSubstr("window 1 of 1"));
   EXPECT_EQ(outcome.err.find('\r'), std::string::npos) << "a bar is for terminals";
 
   const auto json = nlohmann::json::parse(content(report));
   EXPECT_EQ(json["schema"], "veloxquant.benchmark/1");
   ASSERT_EQ(json["results"].size(), 2u);
+  const int shown = std::system(("'" VELOXQUANT_COMMAND "' inspect '" VELOXQUANT_SOURCE_DIR
+                                 "/models/demo/probe-6m-llama' | grep -q 'fingerprint *" +
+                                 json["model"]["fingerprint"].get<std::string>() + "$'")
+                                    .c_str());
+  EXPECT_EQ(shown, 0);
   const auto& row = json["results"][1];
   EXPECT_TRUE(row["recall"].is_null());
   EXPECT_GT(row["kl"], 0);
@@ -106,6 +116,31 @@ TEST_F(Command, QuietIsQuietAndFormatsAreServed) {
   EXPECT_TRUE(csv.out.starts_with("method,bits,"));
   const Outcome json = run("--method fp16 --quiet --format json" + tiny_);
   EXPECT_TRUE(nlohmann::json::accept(json.out));
+}
+
+// The shares of the work in the order in which they were printed, "  3 % window 1 of 1", and the stages.
+std::vector<std::pair<int, std::string>> progress_of(const std::string& err) {
+  std::vector<std::pair<int, std::string>> lines;
+  std::istringstream stream(err);
+  for (std::string line; std::getline(stream, line);) {
+    int percent = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%d %% %n", &percent, &end) == 1 && end > 0)
+      lines.emplace_back(percent, line.substr(static_cast<std::size_t>(end)));
+  }
+  return lines;
+}
+
+TEST_F(Command, ProgressHasOneScale) {
+  const Outcome outcome = run("--method fp16,trellis:2 --seq-len 256 --windows 2 --recall 0 --num-runs 3 ");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto lines = progress_of(outcome.err);
+  ASSERT_GE(lines.size(), 6u) << outcome.err;
+  EXPECT_EQ(lines.front(), std::pair(0, std::string("loading the model")));
+  EXPECT_EQ(lines.back().second, "memory");
+  EXPECT_GT(lines.back().first, 90);
+  EXPECT_LT(lines.back().first, 100);
+  for (std::size_t i = 1; i < lines.size(); ++i) EXPECT_GE(lines[i].first, lines[i - 1].first) << outcome.err;
+  EXPECT_EQ(run("--method fp16 --quiet" + tiny_).err, "");
 }
 
 TEST_F(Command, ASyntheticContextIsSaidInTheReport) {
@@ -198,6 +233,35 @@ TEST_F(Command, WrongModelsAndTextsAreRefused) {
   EXPECT_THAT(refused(own), HasSubstr("unsupported error"));
 }
 
+// Whoever runs as root may read files of mode 000: a folder in a file's place and a link that leads in a circle
+// are what nobody can read.
+TEST_F(Command, ModelFilesThatCannotBeReadAreRefused) {
+  const std::filesystem::path demo = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama",
+                              own = folder_ / "model";
+  for (const std::string file : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    for (const std::string fault : {"a folder", "a circle", "no permission"}) {
+      if (fault == "no permission" && geteuid() == 0) continue;
+      std::filesystem::create_directory(own);
+      for (const auto& entry : std::filesystem::directory_iterator(demo)) {
+        if (entry.path().filename() != file)
+          std::filesystem::create_symlink(entry.path(), own / entry.path().filename());
+      }
+      if (fault == "a folder")
+        std::filesystem::create_directory(own / file);
+      else if (fault == "a circle")
+        std::filesystem::create_symlink(file, own / file);
+      else {
+        std::filesystem::copy_file(demo / file, own / file);
+        std::filesystem::permissions(own / file, std::filesystem::perms::none);
+      }
+      const Outcome outcome = run("--method fp16" + tiny_, own.string());
+      EXPECT_EQ(outcome.code, 2) << file << ", " << fault << ": " << outcome.err;
+      EXPECT_THAT(outcome.err, HasSubstr(file)) << fault;
+      std::filesystem::remove_all(own);
+    }
+  }
+}
+
 TEST_F(Command, AReportThatCannotBeWrittenIsRefusedBeforeTheRun) {
   for (const std::string& output : {folder_.string(), std::string("/proc/report.json")}) {
     const Outcome outcome = run("--method fp16" + tiny_ + "--output '" + output + "'");
@@ -270,6 +334,57 @@ TEST_F(Command, DryRunOfACalibrationSaysWhatItTakesAndDoesNothing) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));
   EXPECT_NE(std::system((base + to).c_str()), 0);  // neither a model nor activations
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("--model or --activations"));
+}
+
+TEST_F(Command, CalibrationSpeaksToPrograms) {
+  const std::string model = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
+  const auto precompute = [&](const std::string& flags) {
+    const std::string command =
+        "'" VELOXQUANT_COMMAND
+        "' precompute --format json --threads 1 --num-samples 1 --sequence-length 128 --model '" +
+        model + "' --output '" + folder_.string() + "' " + flags + " >'" + (folder_ / "out").string() +
+        "' 2>'" + (folder_ / "err").string() + "'";
+    EXPECT_EQ(std::system(command.c_str()), 0) << content(folder_ / "err");
+    return nlohmann::json::parse(content(folder_ / "out"));
+  };
+  const auto planned = precompute("--method ratequant --dry-run");
+  EXPECT_EQ(planned["schema"], "veloxquant.precompute/1");
+  EXPECT_EQ(planned["dry_run"], true);
+  EXPECT_EQ(planned["model"], model);
+  EXPECT_TRUE(planned["activations"].is_null());
+  EXPECT_EQ(planned["replaces"], false);
+  EXPECT_EQ(planned["windows_asked"], 1);
+  EXPECT_GT(planned["passes"], 1);
+  EXPECT_FALSE(std::filesystem::exists(planned["artifacts"].get<std::string>()));
+
+  const auto done = precompute("--method ratequant --base trellis --widths 1,2,4");
+  const auto progress = progress_of(content(folder_ / "err"));
+  EXPECT_EQ(progress.front(), std::pair(0, std::string("loading the model")));
+  EXPECT_EQ(progress.back().second, "sensitivity");
+  for (std::size_t i = 1; i < progress.size(); ++i) EXPECT_GE(progress[i].first, progress[i - 1].first);
+  EXPECT_EQ(done["dry_run"], false);
+  EXPECT_TRUE(std::filesystem::exists(done["artifacts"].get<std::string>()));
+  EXPECT_EQ(done["text_end"], 127);
+  // What `inspect` says of the same file.
+  const auto inspected = nlohmann::json::parse(inspect("ratequant", "json"));
+  EXPECT_EQ(done["budget"], inspected["budget"]);
+  EXPECT_EQ(done["forecast"], inspected["forecast"]);
+  EXPECT_FALSE(done["forecast"].empty());
+  ASSERT_EQ(done["weights"].size(), 6u);
+  for (const char* what : {"measured", "proxy"}) {
+    double whole = 0;
+    for (const auto& layer : done["weights"])
+      whole += layer["keys"][what].get<double>() + layer["values"][what].get<double>();
+    EXPECT_NEAR(whole, 1, 1e-9) << what;
+  }
+  EXPECT_EQ(precompute("--method ratequant --dry-run")["replaces"], true);
+  const auto proxy = precompute("--method ratequant --sensitivity proxy");
+  EXPECT_TRUE(proxy["weights"][0]["keys"]["measured"].is_null());
+  EXPECT_GT(proxy["weights"][0]["keys"]["proxy"], 0);
+  EXPECT_TRUE(proxy["forecast"].empty());
+  const auto mean = precompute("--method mean");
+  EXPECT_TRUE(mean["budget"].is_null());
+  EXPECT_TRUE(mean["weights"].empty());
 }
 
 TEST_F(Command, CalibratesForecastsAndWarnsOfTheSameText) {

@@ -1,10 +1,14 @@
 // The plots of the report page: axes, and room for labels.
 #include "../../cli/plot.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <string>
+#include <utility>
 
 #include "../../cli/plot_axis.hpp"
 #include "../../cli/plot_labels.hpp"
@@ -88,6 +92,41 @@ TEST(Plots, AreLeftOutWithoutAPoint) {
   EXPECT_EQ(svg({.title = "no logarithm", .x_label = "x", .y_label = "y", .log_x = true, .series = {series}}),
             "");
   EXPECT_EQ(svg_bars("none", "tokens/s", {}), "");
+}
+
+// The ends of the only whisker: "M74.0 36.0L74.0 120.0", larger numbers further down.
+std::pair<double, double> whisker(const Plot& plot) {
+  const std::string text = svg(plot);
+  const std::size_t at = text.find("class=\"whisker");
+  double x = 0, from = 0, to = 0;
+  EXPECT_EQ(std::sscanf(text.c_str() + text.find("d=\"", at), "d=\"M%lf %lfL%lf %lf\"", &x, &from, &x, &to),
+            4)
+      << text;
+  return {from, to};
+}
+
+TEST(Plots, WhiskersEndWhereYDoes) {
+  const auto share = [](double y) {
+    return Plot{.title = "recall",
+                .x_label = "x",
+                .y_label = "y",
+                .least_y = 0,
+                .most_y = 1,
+                .series = {{.name = "a", .points = {{1, y, "", "", 0.2}}, .joined = false}}};
+  };
+  // The whisker ends where marks at its ends would stand in a plot of the same scale.
+  for (const double y : {0.0, 0.1, 0.5, 0.9, 1.0}) {
+    Plot plot = share(y);
+    plot.rule = PlotRule{y < 0.5 ? 1.0 : 0.0, "the other end"};
+    const auto [low, high] = whisker(plot);
+    plot.series[0].points[0].error = 0;
+    plot.series[0].points.push_back(plot.series[0].points[0]);
+    plot.series[0].points[0].y = std::max(0.0, y - 0.2);
+    plot.series[0].points[1].y = std::min(1.0, y + 0.2);
+    const std::string text = svg(plot);
+    EXPECT_THAT(text, HasSubstr(fmt::format("cy=\"{:.1f}\"", low))) << y;
+    EXPECT_THAT(text, HasSubstr(fmt::format("cy=\"{:.1f}\"", high))) << y;
+  }
 }
 
 TEST(Plots, SeriesKeepTheirPaint) {

@@ -60,7 +60,10 @@ BenchmarkReport report() {
           {{"name", "probe"}, {"weights", "bf16"}},
           {{"text", "val.txt"}, {"sinks", 4}, {"recent", 0}, {"bos", nullptr}},
           {reference_row(), full_row(), empty_row()},
-          {{"q8_0:8", "head_dim 40 is not a multiple of 32"}},
+          {{{MethodSpec::parse("q8_0"), MethodSpec::parse("q8_0")},
+            "[integer code] head_dim 40 is not a multiple of 32"},
+           {{MethodSpec::parse("q4_0:transform=hadamard"), MethodSpec::parse("q4_0:transform=hadamard")},
+            "too narrow"}},
           {"the text is short"}};
 }
 
@@ -178,8 +181,12 @@ TEST(Report, TableSaysWhatWasNotMeasuredAndNotQuantized) {
   EXPECT_EQ(std::count(row.begin(), row.end(), '-'), 11);
   EXPECT_THAT(
       text,
-      HasSubstr("Not quantized  the first 4 and the newest 0 tokens of the cache (exact); weights (bf16)"));
-  EXPECT_THAT(text, HasSubstr("Left out       q8_0:8: head_dim 40"));
+      HasSubstr("Not quantized  the first 4 tokens and the newest 0 of the cache (exact); weights (bf16)"));
+  EXPECT_THAT(text, HasSubstr("Left out       q8_0: head_dim 40"));
+  EXPECT_THAT(text, HasSubstr("Left out       q4_0 rotated: too narrow")) << "as rows of the table are named";
+  const Json left_out = Json::parse(report_json(report()))["left_out"];
+  EXPECT_EQ(left_out[0], (Json{{"method", "q8_0:8"}, {"reason", "head_dim 40 is not a multiple of 32"}}));
+  EXPECT_EQ(left_out[1]["method"], "q4_0:4:transform=hadamard") << "as it can be given to --method";
   EXPECT_THAT(text, HasSubstr("Warning        the text is short"));
 }
 
@@ -249,6 +256,11 @@ TEST(Report, SettingsAreWhatAPersonNeeds) {
       text,
       HasSubstr("Artifacts      spectral: a/spectral.safetensors, of this model, calibrated on book.txt, "
                 "for 4 exact tokens at the start\n"));
+  r.settings["windows"] = r.settings["num_runs"] = 1;
+  r.settings["artifacts.spectral.windows"] = r.settings["artifacts.spectral.sinks"] = "1";
+  const std::string one = report_table(r, 400);
+  EXPECT_THAT(one, HasSubstr("(16067 tokens), 1 window of 512 tokens, 1 timed run\n"));
+  EXPECT_THAT(one, HasSubstr("on book.txt, 1 window, for 1 exact token at the start\n"));
   r.settings["artifacts.spectral.model"] = "other";
   EXPECT_EQ(report_table(r, 400).find("of this model"), std::string::npos);
   EXPECT_THAT(report_json(r), HasSubstr("artifacts.spectral.gain")) << "all facts stay in the JSON";

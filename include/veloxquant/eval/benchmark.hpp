@@ -27,7 +27,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <veloxquant/eval/recall.hpp>
@@ -55,10 +54,15 @@ struct BenchmarkRequest {
   BenchmarkProgress progress;  // may be null
 };
 
+// A baseline that cannot serve the model, and why: the message of the error.
+struct LeftOut {
+  BenchmarkMethod method;
+  std::string reason;
+};
+
 struct BenchmarkOutcome {
   std::vector<MethodResult> results;  // the unquantized model, what was asked, the baselines
-  std::vector<std::pair<std::string, std::string>>
-      left_out;                       // baselines that cannot serve this model, and why
+  std::vector<LeftOut> left_out;
   std::vector<std::string> warnings;  // sentences for the reader
 };
 
