@@ -1,7 +1,10 @@
 // Trellis codes alone: a vector of unit variance to its code and back, on one thread.
 #include <benchmark/benchmark.h>
 
+#include <cmath>
+#include <initializer_list>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "codebook/trellis.hpp"
@@ -65,15 +68,50 @@ void trellis_decoding(benchmark::State& state) {
   count_vectors(state);
 }
 
+// Strings over several widths, as the budgets of spectral give them, with weights that fall within each run.
+const std::vector<TrellisRun>& string_number(std::int64_t i) {
+  static const std::vector<std::vector<TrellisRun>> strings = [] {
+    const auto runs = [](std::initializer_list<std::pair<int, int>> widths) {
+      std::vector<TrellisRun> made;
+      for (const auto& [bits, count] : widths) made.push_back({&trellis_table(bits), count});
+      return made;
+    };
+    return std::vector<std::vector<TrellisRun>>{runs({{4, 16}, {3, 24}, {2, 40}, {1, 24}}),
+                                                runs({{4, 8}, {3, 16}, {2, 24}, {1, 16}}),
+                                                runs({{3, 8}, {2, 16}, {1, 16}})};
+  }();
+  return strings[static_cast<std::size_t>(i)];
+}
+
+void string_encoding(benchmark::State& state) {
+  const std::vector<TrellisRun>& runs = string_number(state.range(0));
+  const auto n = static_cast<std::size_t>(trellis_length(runs));
+  const Data data(1, trellis_length(runs));
+  std::vector<std::int16_t> weights;
+  for (const TrellisRun& run : runs) {
+    for (int t = 0; t < run.count; ++t)
+      weights.push_back(static_cast<std::int16_t>(32767 * std::exp2(-1.0 * t / run.count)));
+  }
+  std::vector<std::uint8_t> codes(trellis_code_bytes(runs));
+  std::size_t v = 0;
+  for (auto _ : state) {
+    trellis_encode(runs, weights.data(), &data.z[v * n], 1, codes.data());
+    benchmark::DoNotOptimize(codes.data());
+    benchmark::ClobberMemory();
+    v = (v + 1) % kVectors;
+  }
+  count_vectors(state);
+}
+
 void widths(benchmark::internal::Benchmark* benchmark) {
   for (const int bits : {1, 2, 3, 4}) benchmark->Args({bits, 128});
   benchmark->Args({2, 64})->Args({2, 256});
-  benchmark->Args({4, 16})->Args({3, 32})->Args({2, 48});  // runs of a vector of mixed widths
   benchmark->ArgNames({"bits", "n"});
 }
 
 BENCHMARK(trellis_encoding)->Apply(widths);
 BENCHMARK(trellis_decoding)->Apply(widths);
+BENCHMARK(string_encoding)->Arg(0)->Arg(1)->Arg(2)->ArgNames({"string"});
 
 }  // namespace
 }  // namespace veloxquant
