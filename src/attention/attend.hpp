@@ -3,8 +3,8 @@
 // The cache cuts its history into runs (a page, the sinks, the recent window) and calls attend_runs on each
 // range of equal code; partial results of several calls are merged by their maxima and sums (online softmax),
 // so the history can be split over threads in any way. Nothing of the history's length is held: a kernel asks
-// for one run after the other, decodes a tile of it into a scratch buffer, uses it for all query rows, and goes
-// on.
+// for one run after the other, decodes a tile of it into a scratch buffer, uses it for all query rows, and
+// goes on.
 #pragma once
 
 #include <cstddef>
@@ -48,8 +48,8 @@ struct TileDecoder {
   FrameProducts products = FrameProducts::f32;
 };
 
-// Bytes from a row of codes to the next as `decode` takes them. The rows of a run among others of a mixed code
-// (CodeSpec::is_part) have one more, that in which their string goes on.
+// Bytes from a row of codes to the next as `decode` takes them. The rows of a run among others of a mixed
+// code (CodeSpec::is_part) have one more, that in which their string goes on.
 inline std::size_t tile_row_bytes(const CodeSpec& spec) noexcept {
   return spec.code_bytes() + (spec.is_part() ? 1 : 0);
 }
@@ -92,8 +92,8 @@ class AttendScratch {
   std::vector<std::byte> memory_;
 };
 
-// Gives the next run of a range, or one without tokens when there is none. What a run points to must stay until the
-// run after the next is asked for.
+// Gives the next run of a range, or one without tokens when there is none. What a run points to must stay
+// until the run after the next is asked for.
 using RunSource = std::function<TokenRun()>;
 
 // Writes `partial` from scratch (it does not accumulate on what is there).

@@ -71,6 +71,7 @@ void attend_runs(const TileDecoder& keys, const TileDecoder& values, const RunSo
 void attend_runs(const TileDecoder& keys, const TileDecoder& values, std::span<const TokenRun> runs,
                  const AttendQuery& query, const AttendPartial& partial, AttendScratch& scratch) {
   const RunSource next_run = [left = runs]() mutable {
+    while (!left.empty() && left.front().count == 0) left = left.subspan(1);
     if (left.empty()) return TokenRun{};
     const TokenRun& run = left.front();
     left = left.subspan(1);

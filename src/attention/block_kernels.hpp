@@ -4,7 +4,7 @@
 //
 // A kernel sees one block, 64 tokens of one KV head. All rows of its score and weight matrices are 64 floats
 // (bytes, words); rows of sums are padded_row(head_dim) floats. Memory is 64-byte aligned, but for the sums of runs of
-// a mixed code, which begin at a multiple of 8 floats.
+// a mixed code, which begin at any float.
 //
 // Two arithmetics. `fast`: integer kernels with rounded queries, tables and weights, whose error is small
 // beside that of the code; only where that is measured (tests/attention/block_kernel_test.cpp). `precise`:

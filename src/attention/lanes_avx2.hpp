@@ -98,10 +98,11 @@ struct Avx2 {
   }
   // to <- step * sums, or that added.
   static VELOXQUANT_INLINE void store(float* to, Sums sums, float step) {
-    _mm256_store_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step)));
+    _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step)));
   }
   static VELOXQUANT_INLINE void add(float* to, Sums sums, float step) {
-    _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step), _mm256_load_ps(to)));
+    _mm256_storeu_ps(to,
+                     _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step), _mm256_loadu_ps(to)));
   }
 
   // Asks for lines for the second cache: a share asked for at once has room there.

@@ -6,8 +6,8 @@
 
 namespace veloxquant {
 
-// Scalar runs that have no kernel are decoded (decoded_blocks.hpp), each by itself. Without functions where no run has
-// one, or where one of the trellis runs has none, which without the others are no code.
+// Scalar runs that have no kernel are decoded (decoded_blocks.hpp), each by itself. Without functions where
+// no run has one, or where one of the trellis runs has none, which without the others are no code.
 KeyKernel mixed_keys(const CodeSpec& spec, AttentionArithmetic arithmetic);
 ValueKernel mixed_values(const CodeSpec& spec, AttentionArithmetic arithmetic);
 

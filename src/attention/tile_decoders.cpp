@@ -5,6 +5,7 @@
 // a copy.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -32,7 +33,6 @@
 #define VELOXQUANT_TILE_DECODERS_ONCE
 namespace veloxquant {
 
-inline constexpr int kMaxHeadDim = kMaxCachedHeadDim;
 inline constexpr int kBlock = 16;  // floats written at a time; every group of a code is a multiple of it
 
 }  // namespace veloxquant
@@ -118,7 +118,7 @@ class PaddedRows {
   static constexpr std::size_t kReach = 16;
   const std::uint8_t* codes_;
   std::size_t row_bytes_, end_;
-  std::uint8_t copy_[kMaxHeadDim + kReach];
+  std::uint8_t copy_[kMaxCachedHeadDim + kReach];
 };
 
 template <int Bits>
@@ -404,20 +404,41 @@ bool bits_exist(CodeKind kind, int bits) {
   return false;
 }
 
+void check(const CodeSpec& spec);
+
+template <class Refuse>
+void check_runs(const CodeSpec& spec, const Refuse& refuse) {
+  const auto is_trellis = [](const CodeRun& run) { return run.kind == CodeKind::trellis; };
+  const int unit = std::count_if(spec.runs.begin(), spec.runs.end(), is_trellis) > 1 ? 8 : 2;
+  int dims = 0;
+  for (std::size_t i = 0; i < spec.runs.size(); ++i) {
+    const CodeRun& run = spec.runs[i];
+    if (run.kind != CodeKind::scalar && !is_trellis(run))
+      refuse(fmt::format("a run of kind {}; it is scalar or trellis", to_string(run.kind)));
+    if (is_trellis(run) && (run.count < 8 || run.count % unit != 0))
+      refuse(fmt::format("a trellis run of {} coordinates; it has a multiple of {}, 8 or more", run.count,
+                         unit));
+    check(spec.of_run(i));
+    dims += run.count;
+  }
+  if (dims != spec.head_dim)
+    refuse(fmt::format("runs of {} coordinates in all, but a head_dim of {}", dims, spec.head_dim));
+}
+
 // A quantizer from outside may fill in its CodeSpec as it likes.
 void check(const CodeSpec& spec) {
   const auto refuse = [&spec](const std::string& what) {
     throw ConfigError("attend", fmt::format("code '{}': {}", spec.name(), what));
   };
   if (!bits_exist(spec.kind, spec.bits)) refuse(fmt::format("there is no such code with {} bits", spec.bits));
-  if (spec.head_dim < 1 || spec.head_dim > kMaxHeadDim) {
-    refuse(fmt::format("head_dim {} is outside 1..{}", spec.head_dim, kMaxHeadDim));
+  if (spec.head_dim < 1 || spec.head_dim > kMaxCachedHeadDim) {
+    refuse(fmt::format("head_dim {} is outside 1..{}", spec.head_dim, kMaxCachedHeadDim));
   }
   const bool grouped = spec.kind == CodeKind::integer || spec.kind == CodeKind::affine;
   if (grouped && (spec.group < 1 || spec.head_dim % spec.group != 0)) {
     refuse(fmt::format("group {} does not divide head_dim {}", spec.group, spec.head_dim));
   }
-  for (std::size_t i = 0; i < spec.runs.size(); ++i) check(spec.of_run(i));
+  if (spec.kind == CodeKind::mixed) check_runs(spec, refuse);
   if (spec.kind == CodeKind::product &&
       ((spec.group != 4 && spec.group != 8) || spec.head_dim % spec.group != 0)) {
     refuse(fmt::format("sub-vectors of {} coordinates; it is 4 or 8, and divides head_dim {}", spec.group,
@@ -429,22 +450,29 @@ void check(const CodeSpec& spec) {
   if (held != wanted) refuse(fmt::format("its table holds {} values, not {}", held, wanted));
 }
 
-}  // namespace
-
-TileDecoder tile_decoder(const CodeSpec& spec) {
-  check(spec);
+TileDecoder decoder_of(const CodeSpec& spec) {
   TileDecoder decoder;
   decoder.spec = spec;
   decoder.decode = VELOX_DISPATCH(find_decoder)(spec);
   decoder.vector_scale = decoder.decode != nullptr && spec.has_vector_scale();
   if (spec.kind == CodeKind::mixed && (!spec.has_vector_scale() || spec.vector_scale == VectorScale::gain)) {
     std::vector<TileDecoder> runs;
-    for (std::size_t i = 0; i < spec.runs.size(); ++i) runs.push_back(tile_decoder(spec.of_run(i)));
+    for (std::size_t i = 0; i < spec.runs.size(); ++i) runs.push_back(decoder_of(spec.of_run(i)));
     decoder.runs = std::make_shared<const std::vector<TileDecoder>>(std::move(runs));
     decoder.decode = decode_mixed;
   }
   if (decoder.decode == nullptr) decoder.decode = decode_by_definition;
   return decoder;
+}
+
+}  // namespace
+
+TileDecoder tile_decoder(const CodeSpec& spec) {
+  check(spec);
+  if (spec.is_part())
+    throw ConfigError("attend",
+                      fmt::format("code '{}' is a run of another code, no code of its own", spec.name()));
+  return decoder_of(spec);
 }
 
 TileDecoder tile_decoder(const CodeSpec& spec, const CodedBasis& basis, FrameProducts products) {

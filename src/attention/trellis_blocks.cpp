@@ -31,8 +31,8 @@ std::vector<std::uint16_t> key_dims(int bits, int head_dim) {
   return dims;
 }
 
-// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them; empty for quads, whose
-// order is their own.
+// The dimensions of the lanes of the sums, in the order in which the value kernel comes to them; empty for
+// quads, whose order is their own.
 std::vector<std::uint16_t> value_dims(const CodeSpec& spec) {
   const int bits = spec.bits, head_dim = spec.head_dim;
   std::vector<std::uint16_t> dims;
@@ -130,8 +130,8 @@ int most_rows(Operands operands) {
 }  // namespace
 
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands) {
-  if (scores == nullptr || spec.head_dim > kMostTrellisDims ||
-      !has_word_order(spec.head_dim, spec.bits, Role::keys) || !has_odd_table(spec))
+  if (scores == nullptr || spec.head_dim > kMostTrellisDims || !has_word_order(spec.head_dim) ||
+      !has_odd_table(spec))
     return {};
   const bool words = operands == Operands::words;
   std::vector<std::uint16_t> dims = key_dims(spec.bits, spec.head_dim);
@@ -146,8 +146,7 @@ KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands 
 }
 
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands) {
-  if (add == nullptr || !has_word_order(spec.head_dim, spec.bits, Role::values) || !has_odd_table(spec))
-    return {};
+  if (add == nullptr || !has_word_order(spec.head_dim) || !has_odd_table(spec)) return {};
   std::vector<std::uint16_t> dims = value_dims(spec);
   return {.add = add,
           .form = trellis_is_wide(spec.bits) ? WeightForm::u16 : WeightForm::u8,

@@ -18,8 +18,8 @@ namespace veloxquant {
 struct alignas(64) TrellisBytes {
   std::uint8_t bytes[128];  // of the windows 0..127
   float step;
-  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries (head_dim where
-  // the last step of a string has no more).
+  // The dimension of each lane of the value kernel's sums, or of each byte of the key kernel's queries
+  // (head_dim where the last step of a string has no more).
   std::vector<std::uint16_t> dims;
   // Where a section of 64 strings goes on: from its begin in the block, and bytes of a string there.
   std::ptrdiff_t behind;
@@ -72,8 +72,8 @@ constexpr PairPlace pair_place(int bits, int pair) {
 KeyKernel trellis_keys(const CodeSpec& spec, KeyKernel::Scores scores, Operands operands);
 ValueKernel trellis_values(const CodeSpec& spec, ValueKernel::Add add, Operands operands);
 
-// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for keys of whole words
-// that go on in whole words, and values of whole lines that go on at their own begin.
+// The inner loops of a level for such a code, null where it has none: AVX2 and NEON have them for keys of
+// whole words that go on in whole words, and values of whole lines that go on at their own begin.
 KeyKernel::Scores trellis_scores_avx512(const CodeSpec& spec) noexcept;
 void prepare_trellis_bytes_avx512(const KeyKernel& self, const float* queries, std::size_t stride, int rows,
                                   std::byte* prepared) noexcept;

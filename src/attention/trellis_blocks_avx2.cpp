@@ -119,8 +119,8 @@ VELOXQUANT_INLINE void add_half(const LookUp& look_up, const SummedWeights& weig
     float* to = sums + static_cast<std::size_t>(r) * stride;
     const __m256i ordered = _mm256_shuffle_epi32(part[r], _MM_SHUFFLE(3, 1, 2, 0));
     const __m256 sum = _mm256_sub_ps(_mm256_cvtepi32_ps(ordered), _mm256_set1_ps(127.5f * weights.sum[r]));
-    _mm256_store_ps(to,
-                    _mm256_fmadd_ps(sum, _mm256_set1_ps(weights.step[r] * table_step), _mm256_load_ps(to)));
+    _mm256_storeu_ps(to,
+                     _mm256_fmadd_ps(sum, _mm256_set1_ps(weights.step[r] * table_step), _mm256_loadu_ps(to)));
   }
 }
 

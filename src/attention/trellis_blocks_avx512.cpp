@@ -65,7 +65,8 @@ inline __attribute__((always_inline)) __m512i key_windows(const std::uint8_t* wo
   }
 }
 
-// The last bytes of the strings of a group, fewer than four, behind the whole words of a section, in 32-bit lanes.
+// The last bytes of the strings of a group, fewer than four, behind the whole words of a section, in 32-bit
+// lanes.
 inline __m512i last_bytes(const std::uint8_t* section, std::size_t code_bytes, std::size_t group) {
   const std::size_t left = code_bytes % 4;
   const std::uint8_t* bytes = section + kKeyWord * (code_bytes / 4);
@@ -80,8 +81,9 @@ inline __m512i last_bytes(const std::uint8_t* section, std::size_t code_bytes, s
   return rest;
 }
 
-// The end of a section's strings: words that make no whole step, the bytes behind them, and as much of what follows as
-// windows want. Rows of words as in a block; what lies beyond is never counted, since queries have zeros there.
+// The end of a section's strings: words that make no whole step, the bytes behind them, and as much of what
+// follows as windows want. Rows of words as in a block; what lies beyond is never counted, since queries have
+// zeros there.
 template <int Bits, int Groups>
 class EndOfStrings {
  public:

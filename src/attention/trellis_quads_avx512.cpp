@@ -1,10 +1,10 @@
-// Values in trellis codes whose strings stand by token quads (pack/word_order.hpp): runs of mixed codes, whose bits are
-// no whole lines. AVX-512 with VBMI, VBMI2, VNNI and GFNI.
+// Values in trellis codes whose strings stand by token quads (pack/word_order.hpp): runs of mixed codes,
+// whose bits are no whole lines. AVX-512 with VBMI, VBMI2, VNNI and GFNI.
 //
-// 16 dimensions of a token quad are twice as many bytes of each token as a code has bits, and the byte behind them. A
-// 64-bit lane takes the bytes with the windows of two dimensions of all four tokens, wherever in a string they are; a
-// multishift takes the windows out of them. From there on it is as in the other kernel: look-up, dot products of four
-// tokens. A string may end with 8 dimensions, whose lanes alone count.
+// 16 dimensions of a token quad are twice as many bytes of each token as a code has bits, and the byte behind
+// them. A 64-bit lane takes the bytes with the windows of two dimensions of all four tokens, wherever in a
+// string they are; a multishift takes the windows out of them. From there on it is as in the other kernel:
+// look-up, dot products of four tokens. A string may end with 8 dimensions, whose lanes alone count.
 #include "attention/trellis_blocks.hpp"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__) && defined(__AVX512VBMI2__) && defined(__GFNI__)
@@ -47,8 +47,8 @@ constexpr Places places_of(int bits) {
 template <int Bits>
 constexpr Places kPlaces = places_of(Bits);
 
-// The windows of 16 dimensions of a token quad from the bytes at `own` on, `Bits` 64-bit words or (`half`) as many 32-bit
-// ones; `next` are the bytes behind them.
+// The windows of 16 dimensions of a token quad from the bytes at `own` on, `Bits` 64-bit words or (`half`) as
+// many 32-bit ones; `next` are the bytes behind them.
 template <int Bits>
 inline __attribute__((always_inline)) __m512i unit_windows(const std::uint8_t* own, bool half,
                                                            const std::uint8_t* next) {

@@ -25,6 +25,20 @@ void check_method(const std::shared_ptr<const VectorQuantizer>& method, const KV
   }
 }
 
+// What a method says of its codes must be what it writes: pages are laid out by the one and read by the other.
+void check_codes(const VectorQuantizer& method, int heads, Role role) {
+  for (int h = 0; h < heads; ++h) {
+    const CodeSpec* spec = method.code_spec(h);
+    if (spec == nullptr) continue;
+    if (spec->code_bytes() != method.code_bytes(h) || spec->scale_bytes() != method.scale_bytes(h)) {
+      throw ConfigError("cache",
+                        fmt::format("codes of {} are '{}', {} + {} bytes, but the method writes {} + {}",
+                                    to_string(role), spec->name(), spec->code_bytes(), spec->scale_bytes(),
+                                    method.code_bytes(h), method.scale_bytes(h)));
+    }
+  }
+}
+
 HeldVector<HeadBlock> head_blocks(const LayerMethods& methods, int heads) {
   HeldVector<HeadBlock> blocks;
   blocks.reserve(static_cast<std::size_t>(heads));
@@ -73,6 +87,8 @@ PackedKVCache::PackedKVCache(std::shared_ptr<const KVCacheConfig> config, int la
   const KVCacheConfig& settings = checked(config, layer);
   check_method(methods.keys, settings, Role::keys);
   check_method(methods.values, settings, Role::values);
+  check_codes(*methods.keys, settings.options().kv_heads, Role::keys);
+  check_codes(*methods.values, settings.options().kv_heads, Role::values);
   auto blocks = head_blocks(methods, settings.options().kv_heads);
   if (!pool) pool = default_thread_pool();
   if (!methods.kernels)

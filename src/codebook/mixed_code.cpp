@@ -55,13 +55,16 @@ std::vector<TrellisRun> string_of(std::span<const RunPlan> plan) {
   return string;
 }
 
-// Factors of the differences in a string's search: the square roots of what an element counts beside 4^bits, the largest
-// being nearly one. Small ones are raised, so that all differences keep a meaning in integers.
+// Factors of the differences in a string's search: the square roots of what an element counts beside 4^bits,
+// the largest being nearly one. Small ones are raised, so that all differences keep a meaning in integers.
 std::vector<std::int16_t> weights_of(std::span<const RunPlan> plan, std::span<const float> lambda) {
-  constexpr double kLeast = 1.0 / 32, kOne = 32767;
+  constexpr double kLeast = 1.0 / 8, kOne = 32767;
   std::vector<double> factors;
   std::size_t c = 0;
   for (const RunPlan& run : plan) {
+    if (lambda.size() - c < static_cast<std::size_t>(run.count))
+      throw ConfigError(kOperation,
+                        fmt::format("{} variances are fewer than the plan has coordinates", lambda.size()));
     for (int t = 0; t < run.count; ++t, ++c) {
       if (run.kind == CodeKind::trellis)
         factors.push_back(std::ldexp(std::sqrt(std::max(0.0, static_cast<double>(lambda[c]))), -run.bits));
@@ -124,9 +127,9 @@ class MixedCode final : public RowCode {
  private:
   bool has_gain() const { return spec_.vector_scale == VectorScale::gain; }
 
-  // Stores the step whose gain is nearest to the rms in the logarithm; returns one over the gain. Squares are compared
-  // with the squares of the borders, which lie halfway between two steps: no logarithm, whose last bit could differ
-  // between systems.
+  // Stores the step whose gain is nearest to the rms in the logarithm; returns one over the gain. Squares are
+  // compared with the squares of the borders, which lie halfway between two steps: no logarithm, whose last
+  // bit could differ between systems.
   float store_gain(const float* x, std::uint8_t* scale) const {
     const double square = spec_.head_dim == 0 ? 1 : dot(x, x, spec_.head_dim) / spec_.head_dim;
     int u = 0;

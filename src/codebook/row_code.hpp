@@ -56,16 +56,17 @@ struct RunPlan {
   int count = 0;                     // scalar: at least 1; trellis: as TrellisRun has it
 };
 
-// Runs of different widths over coordinates that have variance one each (the transform in front has divided them by
-// their standard deviations). `gain` stores the vector's rms, rounded to a step of 2^(1/4), and codes what is left.
-// `lambda`, unless empty, says what the squared error of each coordinate counts: bits that trellis codes share between
-// neighbours then serve the coordinates that count more.
-// Without runs a vector takes no bytes and decodes to nothing.
+// Runs of different widths over coordinates that have variance one each (the transform in front has divided
+// them by their standard deviations). `gain` stores the vector's rms, rounded to a step of 2^(1/4), and codes
+// what is left. `lambda`, unless empty, says what the squared error of each coordinate counts, in the order
+// of the plan (what is behind it is not read): bits that trellis codes share between neighbours then serve
+// the coordinates that count more. Without runs a vector takes no bytes and decodes to nothing.
 std::unique_ptr<RowCode> make_mixed_code(std::span<const RunPlan> plan, bool gain,
                                          std::span<const float> lambda = {});
 
-// What such a code does to standard normal coordinates z, y being the decoded ones: E z y and E y^2, by coordinate,
-// measured with the same 512 vectors always. y E z^2 / E z y is unbiased, y E z y / E y^2 the nearest to z.
+// What such a code does to standard normal coordinates z, y being the decoded ones: E z y and E y^2, by
+// coordinate, measured with the same 512 vectors always. y E z^2 / E z y is unbiased, y E z y / E y^2 the
+// nearest to z.
 struct CodedMoments {
   double along = 0, square = 0;
 };

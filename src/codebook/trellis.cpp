@@ -101,8 +101,9 @@ double trellis_distortion(int bits, int n) {
   return found->distortion[bits - 1];
 }
 
-// Where a run is followed by a wider one, its last windows are half that one's, whose bits count more: it loses. Where
-// a narrower one follows, it gains. Measured with strings of 16 to 256 elements (tests/codebook_trellis has some).
+// Where a run is followed by a wider one, its last windows are half that one's, whose bits count more: it
+// loses. Where a narrower one follows, it gains. Measured with strings of 16 to 256 elements
+// (tests/codebook_trellis has some).
 std::vector<double> trellis_distortions(TrellisRuns runs) {
   if (runs.size() == 1) return {trellis_distortion(runs[0].table->bits, runs[0].count)};
   constexpr double kLost[4][4] = {{0, .8, 1.1, 1.8}, {0, 0, .6, 1.0}, {0, 0, 0, .5}, {0, 0, 0, 0}},

@@ -5,9 +5,9 @@
 // p_t = k_0 + ... + k_{t-1} (modulo the string's length), and the element's value is
 //     y_t = values[w_t] / 4096,      w_t = (string >> p_t) & 255,      values: the table of k_t bits,
 // so that neighbouring windows share 8 - k_t bits, w_{t+1} = (w_t >> k_t) | (new bits << (8 - k_t)). This is
-// the bitshift trellis of QTIP (arXiv 2406.11235) with one value a state and no stored start state: the string
-// bites its own tail. Elements of one width stand in runs. A string over several widths has one seam instead of
-// one a run, which is what makes short runs cheap in bits and in time.
+// the bitshift trellis of QTIP (arXiv 2406.11235) with one value a state and no stored start state: the
+// string bites its own tail. Elements of one width stand in runs. A string over several widths has one seam
+// instead of one a run, which is what makes short runs cheap in bits and in time.
 //
 // At n = 128 of one width on the unit sphere the relative squared error is .276 / .0740 / .0197 / .0053 for
 // 1 / 2 / 3 / 4 bits, 1.2 to 2.4 dB below the Lloyd-Max scalar quantizer.
@@ -43,23 +43,24 @@ int trellis_length(TrellisRuns runs) noexcept;  // elements
 std::size_t trellis_code_bytes(TrellisRuns runs) noexcept;
 std::size_t trellis_code_bytes(int n, int bits);
 
-// Relative squared error of n normal elements of variance one in a string of their own, measured: short strings pay
-// for biting their tail. From 64 elements on the table's own.
+// Relative squared error of n normal elements of variance one in a string of their own, measured: short
+// strings pay for biting their tail. From 64 elements on the table's own.
 double trellis_distortion(int bits, int n);
-// The same of each run of a string, by fits to measurements (trellis.cpp): the narrowest width pays for the seam.
+// The same of each run of a string, by fits to measurements (trellis.cpp): the narrowest width pays for the
+// seam.
 std::vector<double> trellis_distortions(TrellisRuns runs);
 
 // The strings of `count` vectors z[0..n), one after the other, whose elements are expected to have mean zero
-// and variance one. The sum over t of 4^k_t (z_t - y_t)^2 is made small: elements deserve their widths when what
-// they are multiplied by later is that much larger. `weights`, unless null, are n factors of the differences z_t - y_t in
-// that sum, in 2^-15, from 1 to 32767: errors then move from the elements with large ones to those with small ones.
-// Two passes of the Viterbi algorithm: the first runs freely over both sides of the seam, which is behind a run of the
-// largest width, and fixes the bits shared there; the second finds the best string with those bits. Below 64 elements,
-// where that costs much, the best of all seams is taken. Metrics are integers from the first step on, so that the
-// bytes are the same on every CPU. Values beyond 4 standard deviations count as 4, NaN as 0. Memory for the search is
-// kept by the thread: nothing is allocated unless the string is the longest so far.
-// Throws ConfigError for a table of no such width, ShapeError for counts other than TrellisRun allows or more than
-// 65536 elements in all.
+// and variance one. The sum over t of 4^k_t (z_t - y_t)^2 is made small: elements deserve their widths when
+// what they are multiplied by later is that much larger. `weights`, unless null, are n factors of the
+// differences z_t - y_t in that sum, in 2^-15, from 1 to 32767: errors then move from the elements with large
+// ones to those with small ones. Two passes of the Viterbi algorithm: the first runs freely over both sides
+// of the seam, which is behind a run of the largest width, and fixes the bits shared there; the second finds
+// the best string with those bits. Below 64 elements, where that costs much, the best of all seams is taken.
+// Metrics are integers from the first step on, so that the bytes are the same on every CPU. Values beyond 4
+// standard deviations count as 4, NaN as 0. Memory for the search is kept by the thread: nothing is allocated
+// unless the string is the longest so far. Throws ConfigError for a table of no such width, ShapeError for
+// counts other than TrellisRun allows or more than 65536 elements in all.
 void trellis_encode(TrellisRuns runs, const std::int16_t* weights, const float* z, std::size_t count,
                     std::uint8_t* codes);
 inline void trellis_encode(const TrellisTable& table, const float* z, std::size_t count, int n,

@@ -1,5 +1,5 @@
-// Vectorized tail-biting Viterbi search. trellis_search-inl.hpp has the steps within a run, trellis_paths-inl.hpp the way
-// back; here are the passes over the runs of a string.
+// Vectorized tail-biting Viterbi search. trellis_search-inl.hpp has the steps within a run,
+// trellis_paths-inl.hpp the way back; here are the passes over the runs of a string.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "codebook/trellis_encode.cpp"
 #define HWY_WANT_AVX3_DL
@@ -117,8 +117,8 @@ class StringEncoder {
         costs, string_.weights + string_.elements[piece.run] + piece.first));
   }
 
-  // Passes over the pieces. Metrics of `groups` groups go in as they are before the first element and come out as they
-  // are after the last, less the number returned. `groups` becomes the number that comes out.
+  // Passes over the pieces. Metrics of `groups` groups go in as they are before the first element and come
+  // out as they are after the last, less the number returned. `groups` becomes the number that comes out.
   template <bool traced>
   std::uint32_t pass(std::span<const Piece> pieces, int vector, bool kept, int& groups, Metrics& metrics,
                      std::uint8_t* trace) const {
@@ -199,9 +199,9 @@ class StringEncoder {
     write_paths(seams, vectors, codes);
   }
 
-  // Two laps without a seam bound the cost of every cycle from below, by the group g of its seam: a lap that ends in
-  // g costs no less than the first lap's best, m1[g], and one that goes on from it, m2[g] - m1[g]. Cycles are tried
-  // from the lowest bound up until the bound reaches the best cost.
+  // Two laps without a seam bound the cost of every cycle from below, by the group g of its seam: a lap that
+  // ends in g costs no less than the first lap's best, m1[g], and one that goes on from it, m2[g] - m1[g].
+  // Cycles are tried from the lowest bound up until the bound reaches the best cost.
   void encode_short(std::uint8_t* HWY_RESTRICT codes) const {
     for (std::size_t r = 0; r < runs_; ++r) {
       with_width(bits_of(r), [&]<int k>() {

@@ -1,5 +1,5 @@
-// Groups of windows in vector registers: dealing what is known of them to the branches that lead from one element to the
-// next (trellis_search-inl.hpp). Included once per CPU target.
+// Groups of windows in vector registers: dealing what is known of them to the branches that lead from one
+// element to the next (trellis_search-inl.hpp). Included once per CPU target.
 //
 // Lanes are groups. For a fixed branch `a` the groups needed are every 2^k-th one from a on, repeated 2^k
 // times, which k rounds of even/odd splitting deliver, or one permutation where there is one of 16-bit lanes.

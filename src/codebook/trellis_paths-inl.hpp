@@ -100,7 +100,8 @@ class PathsOfMasks {
 template <int k>
 using Paths = std::conditional_t<Lanes<k>::kMasks, PathsOfMasks<k>, PathsOfBytes<k>>;
 
-// Walks back over `count` elements of a run; groups go in as they are behind them and come out as they are before.
+// Walks back over `count` elements of a run; groups go in as they are behind them and come out as they are
+// before.
 template <int k>
 HWY_NOINLINE void walk_back(const std::uint8_t* trace, int count, int groups_before, int vectors,
                             Groups& groups) {
@@ -111,8 +112,8 @@ HWY_NOINLINE void walk_back(const std::uint8_t* trace, int count, int groups_bef
   paths.get(groups, strings);
 }
 
-// The same over a whole run, of which it writes the bits of the first `vectors` paths, `stride` bytes from one to the
-// next.
+// The same over a whole run, of which it writes the bits of the first `vectors` paths, `stride` bytes from
+// one to the next.
 template <int k>
 HWY_NOINLINE void write_back(const std::uint8_t* trace, int count, int groups_before, int vectors,
                              std::size_t stride, Groups& groups, std::uint8_t* HWY_RESTRICT codes) {

@@ -1,10 +1,10 @@
 // Steps of the Viterbi search through the elements of one width. Included once per CPU target.
 //
-// Window w = g << k | a is reached from the windows whose group, their bits behind those of their own element, equals
-// the low bits of w; only the best metric m[g] of each group is carried along:
+// Window w = g << k | a is reached from the windows whose group, their bits behind those of their own
+// element, equals the low bits of w; only the best metric m[g] of each group is carried along:
 //     m'[g] = min over a of  m[(g << k | a) mod B] + cost(x - values[g << k | a])
-// with G = 2^(8-k) groups g and B groups before the element: G too, but at the first element of a run the groups of the
-// width before it.
+// with G = 2^(8-k) groups g and B groups before the element: G too, but at the first element of a run the
+// groups of the width before it.
 //
 // Which branch won is kept for the way back, its number being the element's bits in the string: a byte with
 // the group it comes from, or, where comparisons give bit masks, the masks of the tournament between the
@@ -95,9 +95,9 @@ struct Search : Lanes<k> {
     const std::uint16_t* memory_;
   };
 
-  // The best of branches [first, first + count) into the groups of vector j by element t; the lower branch wins a
-  // tie. Games of the tournament are numbered like the nodes of a heap. `trace`, if traced, is that of the
-  // element.
+  // The best of branches [first, first + count) into the groups of vector j by element t; the lower branch
+  // wins a tie. Games of the tournament are numbered like the nodes of a heap. `trace`, if traced, is that of
+  // the element.
   template <bool traced, int first, int count, int game = 1, class Before, class Costs>
   static HWY_INLINE Best best(const Before& metrics, const Before& groups, const Costs& costs, int t, int j,
                               std::uint8_t* HWY_RESTRICT trace) {
@@ -158,8 +158,8 @@ struct Search : Lanes<k> {
     return hn::GetLane(lowest);
   }
 
-  // Runs over `count` elements and fills the trace, if one is wanted. Metrics of `groups_before` groups go in as they
-  // are before the first element and come out as they are after the last, less the number returned.
+  // Runs over `count` elements and fills the trace, if one is wanted. Metrics of `groups_before` groups go in
+  // as they are before the first element and come out as they are after the last, less the number returned.
   template <bool traced, class Costs>
   static HWY_NOINLINE std::uint32_t run(const Costs costs, int count, int groups_before,
                                         std::uint16_t* HWY_RESTRICT in_out,
@@ -194,8 +194,8 @@ struct Search : Lanes<k> {
     return subtracted;
   }
 
-  // run() of kAbreast metrics, each with its own sum of what is subtracted. A step waits for the one before it; side by
-  // side the cycles fill each other's waits.
+  // run() of kAbreast metrics, each with its own sum of what is subtracted. A step waits for the one before
+  // it; side by side the cycles fill each other's waits.
   static HWY_NOINLINE void run_abreast(const KeptCosts costs, int count, int groups_before,
                                        std::uint16_t (*HWY_RESTRICT in_out)[128],
                                        std::uint32_t (&cost)[kAbreast]) {

@@ -47,9 +47,7 @@ constexpr bool has_whole_words(int head_dim, int bits, Role role) noexcept {
   const int total = head_dim * bits, unit = role == Role::keys ? 32 : 128;
   return total % (bits == 3 ? 3 * unit : unit) == 0;
 }
-constexpr bool has_word_order(int head_dim, int bits, Role role) noexcept {
-  return head_dim % 8 == 0 || has_whole_words(head_dim, bits, role);
-}
+constexpr bool has_word_order(int head_dim) noexcept { return head_dim % 8 == 0; }  // whole bytes
 
 // Of a trellis code that has a word order for this role.
 std::unique_ptr<const BlockOrder> word_order(const CodeSpec& spec, Role role);

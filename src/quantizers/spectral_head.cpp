@@ -15,8 +15,8 @@ constexpr double kLeastKept = .5;  // of a key's coordinate that decoding makes 
 
 std::size_t as_size(int n) { return static_cast<std::size_t>(n); }
 
-// The angles of the start of the frame that the thread coded last: the tokens of a frame mostly come one at a time,
-// head after head and layer after layer, and sines take as long as the product with the basis.
+// The angles of the start of the frame that the thread coded last: the tokens of a frame mostly come one at a
+// time, head after head and layer after layer, and sines take as long as the product with the basis.
 const TurnAngles& coded_angles(const RopeTurn& turn, std::int64_t start) {
   struct Last {
     std::vector<RopeTurn::Pair> pairs;
@@ -28,9 +28,9 @@ const TurnAngles& coded_angles(const RopeTurn& turn, std::int64_t start) {
   return last.angles;
 }
 
-// The angles of the frames' starts, made again only when another frame begins. With the angles of one position they are
-// advanced from the nearest multiple of kAnchor below, which takes a tenth of the time, is exact to rounding, and depends
-// on the position alone.
+// The angles of the frames' starts, made again only when another frame begins. With the angles of one
+// position they are advanced from the nearest multiple of kAnchor below, which takes a tenth of the time, is
+// exact to rounding, and depends on the position alone.
 class FrameAngles {
  public:
   explicit FrameAngles(const RopeTurn* turn, const TurnAngles* one = nullptr) : turn_(turn), one_(one) {}
@@ -80,8 +80,8 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
   inverse_.resize(coded * padded);
   for (std::size_t c = 0; c < coded; ++c) {
     const float sigma = std::sqrt(std::max(basis.lambda[c], 1e-30f));
-    // Keys: the scores that they give must not shrink. Values: the nearest. A coordinate that shares its width with
-    // far larger ones may keep next to nothing, which is not blown up.
+    // Keys: the scores that they give must not shrink. Values: the nearest. A coordinate that shares its
+    // width with far larger ones may keep next to nothing, which is not blown up.
     const double factor =
         turn_ ? 1 / std::max(kLeastKept, moments[c].along) : moments[c].along / moments[c].square;
     const float back = sigma * static_cast<float>(factor);
@@ -240,9 +240,7 @@ void SpectralHead::encode(const float* rows, const TokenPlace* places, std::size
   }
   multiply_rows(residuals.data(), static_cast<int>(count), forward_.data(), head_dim_, spec().head_dim,
                 z.data());
-  for (std::size_t i = 0; i < count; ++i) {
-    code_->encode(z.data() + i * coded, codes + i * spec().code_bytes(), scales + i * spec().scale_bytes());
-  }
+  code_->encode_rows(z.data(), count, codes, scales);
 }
 
 void SpectralHead::decode(const std::uint8_t* codes, const std::uint8_t* scales, const TokenPlace* places,

@@ -31,8 +31,8 @@ struct SpectralBasis {
 
 class SpectralHead final : public CodedBasis {
  public:
-  // `turn` is null for values. What is decoded is unbiased for keys, and the nearest to what was coded for values. Means turned by 0 .. frame - 1 are kept
-  // as a table, up to 1024 of them.
+  // `turn` is null for values. What is decoded is unbiased for keys, and the nearest to what was coded for
+  // values. Means turned by 0 .. frame - 1 are kept as a table, up to 1024 of them.
   SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> runs, bool gain,
                std::shared_ptr<const RopeTurn> turn, std::int64_t frame);
 

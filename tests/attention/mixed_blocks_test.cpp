@@ -29,6 +29,9 @@ const Plan kWholeWords = {{CodeKind::trellis, 4, 16},
 const Plan kOddRuns = {{CodeKind::scalar, 4, 15},
                        {CodeKind::scalar, 2, 33}};  // no kernels of their own, row order
 
+// Values of a run that has a kernel begin behind one of 15 coordinates that has none.
+const Plan kUnalignedRuns = {{CodeKind::scalar, 4, 15}, {CodeKind::scalar, 4, 16}, {CodeKind::scalar, 2, 16}};
+
 TEST(MixedBlocks, PagesGiveBackEveryRow) {
   std::mt19937 random(1);
   for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords, kOddRuns}) {
@@ -62,7 +65,8 @@ TEST(MixedBlocks, IsDecodedWhereARunHasNoKernel) {
 
 TEST(MixedBlocks, ErrorIsSmallBesideThatOfTheCodes) {
   std::mt19937 random(2);
-  for (const Plan& plan : {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords}) {
+  for (const Plan& plan :
+       {kScalarRuns, kTrellisRuns, kAllocatedRuns, kSmallestRuns, kWholeWords, kUnalignedRuns}) {
     for (const bool gain : {false, true}) {
       const auto code = make_mixed_code(plan, gain);
       test::on_levels_with_kernels(code->spec(), [&] {

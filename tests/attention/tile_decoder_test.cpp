@@ -141,6 +141,20 @@ TEST(TileDecoder, RefusesSpecsThatMakeNoSense) {
   EXPECT_THROW(tile_decoder(spec), ConfigError);
   spec.table = nullptr;
   EXPECT_THROW(tile_decoder(spec), ConfigError);
+
+  const std::vector<RunPlan> plan = {{CodeKind::trellis, 2, 16}, {CodeKind::trellis, 1, 16}};
+  const CodeSpec mixed = make_mixed_code(plan, false)->spec();
+  EXPECT_NO_THROW(tile_decoder(mixed));
+  EXPECT_THROW(tile_decoder(mixed.of_run(0)), ConfigError);  // a run is no code of its own
+  const auto refused = [&mixed](const auto& change) {
+    CodeSpec spec = mixed;
+    change(spec);
+    EXPECT_THROW(tile_decoder(spec), ConfigError);
+  };
+  refused([](CodeSpec& spec) { spec.head_dim = 24; });
+  refused([](CodeSpec& spec) { spec.runs[0].count = 18, spec.runs[1].count = 14; });
+  refused([](CodeSpec& spec) { spec.runs[0].kind = CodeKind::f16, spec.runs[0].bits = 16; });
+  refused([](CodeSpec& spec) { spec.runs[1].kind = CodeKind::mixed, spec.runs[1].bits = 0; });
 }
 
 }  // namespace

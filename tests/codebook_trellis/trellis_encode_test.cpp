@@ -82,8 +82,8 @@ TEST_P(TrellisBits, RowsGiveTheBytesOfSingleVectors) {
   });
 }
 
-// Strings over runs of several widths, in any order: as allocations give them, growing, up and down; short ones, whose
-// seams are all tried; runs that a pass over the seam takes in part, whole, and more than once.
+// Strings over runs of several widths, in any order: as allocations give them, growing, up and down; short
+// ones, whose seams are all tried; runs that a pass over the seam takes in part, whole, and more than once.
 const std::vector<std::vector<TrellisRun>>& strings() {
   static const std::vector<std::vector<TrellisRun>> all = {string_of({{4, 16}, {3, 24}, {2, 40}, {1, 24}}),
                                                            string_of({{1, 24}, {2, 40}, {3, 24}, {4, 16}}),

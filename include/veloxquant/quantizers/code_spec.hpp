@@ -21,15 +21,15 @@
 //   product   8 or 12 bits for each sub-vector of       1 (S)                         S * table[u * group +
 //             group coordinates, LSB first                                            c % group], u: c / group
 //
-// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7 (pages keep two
-// gains in a byte), or absent (S = 1). head_dim counts the coordinates that are coded: a mixed code may have fewer than the vector (the
-// transform in front of it leaves out what gets no bits).
+// S is one f16, or for codes with a gain one byte that holds k + 8 of S = 2^(k / 4), k = -8..7 (pages keep
+// two gains in a byte), or absent (S = 1). head_dim counts the coordinates that are coded: a mixed code may
+// have fewer than the vector (the transform in front of it leaves out what gets no bits).
 //
-// "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8 of
-// byte i / 8. A vector's codes start on a byte; unused bits of the last byte are zero.
+// "LSB first": code c takes bits [c * bits, (c + 1) * bits) of the vector's bit string, bit i being bit i % 8
+// of byte i / 8. A vector's codes start on a byte; unused bits of the last byte are zero.
 //
-// The trellis runs of a mixed code are one cyclic string: the bits of a run go on in the next trellis run, those of the
-// last one in the first. If there are several, each has a multiple of 8 coordinates.
+// The trellis runs of a mixed code are one cyclic string: the bits of a run go on in the next trellis run,
+// those of the last one in the first. If there are several, each has a multiple of 8 coordinates.
 #pragma once
 
 #include <cstddef>
@@ -81,22 +81,23 @@ struct CodeSpec {
   VectorScale vector_scale = VectorScale::f16;  // scalar, trellis, mixed, product
   std::vector<CodeRun> runs{};                  // mixed
 
-  // Where the string of a trellis code goes on if it is a run among others of a mixed code: in so many bytes, so far
-  // from its own in a row. `bytes` is 0 if it goes on at its own begin.
+  // Where the string of a trellis code goes on if it is a run among others of a mixed code: in so many bytes,
+  // so far from its own in a row. `bytes` is 0 if it goes on at its own begin.
   struct Continuation {
     std::ptrdiff_t offset = 0;
     std::size_t bytes = 0;
   };
   Continuation behind{};
 
-  // Bytes of one vector's codes: ceil(head_dim * bits / 8), product: ceil(head_dim / group * bits / 8), mixed:
-  // the sum over the runs; and of its scales.
+  // Bytes of one vector's codes: ceil(head_dim * bits / 8), product: ceil(head_dim / group * bits / 8),
+  // mixed: the sum over the runs; and of its scales.
   std::size_t code_bytes() const noexcept;
   std::size_t scale_bytes() const noexcept;
   double bits_per_element() const noexcept {
     return 8.0 * static_cast<double>(code_bytes() + scale_bytes()) / head_dim;
   }
-  // One factor for the whole vector, which kernels apply to the score or to the weight instead of to each value.
+  // One factor for the whole vector, which kernels apply to the score or to the weight instead of to each
+  // value.
   bool has_vector_scale() const noexcept {
     return kind >= CodeKind::scalar && vector_scale != VectorScale::none;
   }
