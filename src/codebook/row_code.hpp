@@ -64,12 +64,18 @@ struct RunPlan {
 std::unique_ptr<RowCode> make_mixed_code(std::span<const RunPlan> plan, bool gain,
                                          std::span<const float> lambda = {});
 
-// What such a code does to standard normal coordinates z, y being the decoded ones: E z y and E y^2, by
-// coordinate, measured with the same 512 vectors always. y E z^2 / E z y is unbiased, y E z y / E y^2 the
-// nearest to z.
+// What such a code does to a standard normal coordinate z, y being the decoded one: E z y and E y^2.
 struct CodedMoments {
   double along = 0, square = 0;
+  // The factor of y that brings it nearest to z: its squared error is 1 - along^2 / square.
+  double nearest() const noexcept { return along > 0 ? along / square : 0; }
+  // The factor that makes it unbiased, E z (f y) = 1, while its error is no more than that of no code at all. A
+  // coordinate that shares its width with far larger ones may keep next to nothing: then the nearest.
+  double unbiased() const noexcept {
+    return along > 0 && square <= 2 * along * along ? 1 / along : nearest();
+  }
 };
+// By coordinate, measured with the same 512 vectors always.
 std::vector<CodedMoments> coded_moments(std::span<const RunPlan> plan, std::span<const float> lambda = {});
 // A forecast of E (z - y)^2, by coordinate, that measures nothing.
 std::vector<double> distortions(std::span<const RunPlan> plan, std::span<const float> lambda = {});

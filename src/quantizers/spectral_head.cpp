@@ -11,7 +11,6 @@ namespace veloxquant {
 namespace {
 
 constexpr std::int64_t kMeanTable = 1024;
-constexpr double kLeastKept = .5;  // of a key's coordinate that decoding makes up for
 
 std::size_t as_size(int n) { return static_cast<std::size_t>(n); }
 
@@ -76,14 +75,14 @@ SpectralHead::SpectralHead(const SpectralBasis& basis, std::span<const RunPlan> 
     }
   }
   const std::vector<CodedMoments> moments = coded_moments(runs, {basis.lambda, dim});
+  // Coordinates without any variance are noise, which must not be blown up to the size of the others.
+  const float least = std::max(1e-10f * basis.lambda[0], 1e-30f);
   forward_.resize(dim * columns);
   inverse_.resize(coded * padded);
   for (std::size_t c = 0; c < coded; ++c) {
-    const float sigma = std::sqrt(std::max(basis.lambda[c], 1e-30f));
-    // Keys: the scores that they give must not shrink. Values: the nearest. A coordinate that shares its
-    // width with far larger ones may keep next to nothing, which is not blown up.
-    const double factor =
-        turn_ ? 1 / std::max(kLeastKept, moments[c].along) : moments[c].along / moments[c].square;
+    const float sigma = std::sqrt(std::max(basis.lambda[c], least));
+    // The scores that keys give must not shrink.
+    const double factor = turn_ ? moments[c].unbiased() : moments[c].nearest();
     const float back = sigma * static_cast<float>(factor);
     for (std::size_t i = 0; i < dim; ++i) {
       forward_[i * columns + c] = basis.forward[c * dim + i] / sigma;

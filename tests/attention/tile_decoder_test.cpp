@@ -147,14 +147,14 @@ TEST(TileDecoder, RefusesSpecsThatMakeNoSense) {
   EXPECT_NO_THROW(tile_decoder(mixed));
   EXPECT_THROW(tile_decoder(mixed.of_run(0)), ConfigError);  // a run is no code of its own
   const auto refused = [&mixed](const auto& change) {
-    CodeSpec spec = mixed;
-    change(spec);
-    EXPECT_THROW(tile_decoder(spec), ConfigError);
+    CodeSpec changed = mixed;
+    change(changed);
+    EXPECT_THROW(tile_decoder(changed), ConfigError);
   };
-  refused([](CodeSpec& spec) { spec.head_dim = 24; });
-  refused([](CodeSpec& spec) { spec.runs[0].count = 18, spec.runs[1].count = 14; });
-  refused([](CodeSpec& spec) { spec.runs[0].kind = CodeKind::f16, spec.runs[0].bits = 16; });
-  refused([](CodeSpec& spec) { spec.runs[1].kind = CodeKind::mixed, spec.runs[1].bits = 0; });
+  refused([](CodeSpec& changed) { changed.head_dim = 24; });
+  refused([](CodeSpec& changed) { changed.runs[0].count = 18, changed.runs[1].count = 14; });
+  refused([](CodeSpec& changed) { changed.runs[0].kind = CodeKind::f16, changed.runs[0].bits = 16; });
+  refused([](CodeSpec& changed) { changed.runs[1].kind = CodeKind::mixed, changed.runs[1].bits = 0; });
 }
 
 }  // namespace

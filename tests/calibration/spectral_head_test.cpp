@@ -55,8 +55,8 @@ class HeadUnderTest {
   }
   // Coordinate i of the basis's column c.
   double basis(std::size_t i, std::size_t c) const {
-    return static_cast<double>(inverse[c * dim + i]) * std::sqrt(static_cast<double>(lambda[c])) /
-           std::max(.5, moments[c].along);
+    return static_cast<double>(inverse[c * dim + i]) * std::sqrt(static_cast<double>(lambda[c])) *
+           moments[c].unbiased();
   }
   // R_p x, or R_-p x.
   std::vector<double> turned(const std::vector<double>& x, std::int64_t position, bool back = false) const {

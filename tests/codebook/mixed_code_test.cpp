@@ -180,6 +180,21 @@ TEST(MixedCode, MomentsAreThoseOfItsCodes) {
   }
 }
 
+// Eight coordinates of one width whose variances fall by 1000: whatever the small ones keep, none of them is decoded to
+// more error than it has without a code, and none with the wrong sign.
+TEST(MixedCode, SteepRunsAreNotBlownUp) {
+  for (const int bits : {1, 2}) {
+    std::vector<float> lambda;
+    for (int c = 0; c < 8; ++c) lambda.push_back(std::pow(1e-3f, static_cast<float>(c) / 7));
+    for (const CodedMoments& m : coded_moments(std::vector<RunPlan>{{CodeKind::trellis, bits, 8}}, lambda)) {
+      for (const double factor : {m.unbiased(), m.nearest()}) {
+        EXPECT_GE(factor, 0);
+        EXPECT_LE(1 - 2 * m.along * factor + m.square * factor * factor, 1 + 1e-9);
+      }
+    }
+  }
+}
+
 // A vector's energy goes to the gain: the same vector twice as large, or a quarter, has the same codes and a
 // gain of another four or eight steps, up to the ends of the scale.
 TEST(MixedCode, GainFollowsTheEnergy) {
