@@ -143,7 +143,7 @@ class StringEncoder {
 
   // The first group with the lowest metric.
   int first_lowest(std::size_t r, const Metrics& metrics) const {
-    return static_cast<int>(std::min_element(metrics, metrics + groups_of(r)) - metrics);
+    return with_width(bits_of(r), [&]<int k>() { return Lanes<k>::first_lowest(metrics); });
   }
 
   static void leave_from(int group, int groups, Metrics& metrics) {

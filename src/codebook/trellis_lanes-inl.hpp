@@ -164,6 +164,16 @@ struct Lanes {
   static HWY_INLINE void load(const std::uint16_t* HWY_RESTRICT from, V (&metrics)[kVectors]) {
     for (int j = 0; j < kVectors; ++j) metrics[j] = hn::Load(Tag(), from + j * kLanes);
   }
+  // The first group with the lowest metric.
+  static HWY_INLINE int first_lowest(const std::uint16_t* HWY_RESTRICT from) {
+    V metrics[kVectors];
+    load(from, metrics);
+    const V lowest = least(metrics);
+    for (int j = 0;; ++j) {
+      const auto at = hn::FindFirstTrue(Tag(), hn::Eq(metrics[j], lowest));
+      if (at >= 0) return j * kLanes + static_cast<int>(at);
+    }
+  }
   // Metrics of fewer groups stand for the groups whose low bits they know.
   static HWY_INLINE void load_repeated(const std::uint16_t* HWY_RESTRICT from, int groups_before,
                                        V (&metrics)[kVectors]) {

@@ -37,22 +37,26 @@ struct Search : Lanes<k> {
     V origin;  // the group that the best path comes from
   };
 
-  // What element t costs on branch `branch` into the groups of vector j: worked out as it is needed,
+  // at(t)(branch, j) is what element t costs on a branch into the groups of vector j: worked out as it is needed,
   class FreshCosts {
    public:
     HWY_INLINE FreshCosts(const std::int16_t* HWY_RESTRICT table, const std::int16_t* HWY_RESTRICT x)
         : table_(table), x_(x) {}
-    HWY_INLINE V operator()(int t, int branch, int j) const {
-      const auto d = difference(t, branch, j);
-      return hn::BitCast(Tag(), hn::MulFixedPoint15(d, d));
-    }
-    HWY_INLINE hn::Vec<SignedTag> difference(int t, int branch, int j) const {
-      const auto value = hn::Load(SignedTag(), table_ + branch * kGroups + j * kLanes);
-      const auto d = hn::SaturatedSub(hn::Set(SignedTag(), x_[t]), value);
-      // Of narrower widths no difference is as large.
-      if constexpr (k < 4) return d;
-      return hn::Max(d, hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
-    }
+    struct Element {
+      const std::int16_t* HWY_RESTRICT table;
+      hn::Vec<SignedTag> x;
+      HWY_INLINE hn::Vec<SignedTag> difference(int branch, int j) const {
+        const auto d = hn::SaturatedSub(x, hn::Load(SignedTag(), table + branch * kGroups + j * kLanes));
+        // Of narrower widths no difference is as large.
+        if constexpr (k < 4) return d;
+        return hn::Max(d, hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
+      }
+      HWY_INLINE V operator()(int branch, int j) const {
+        const auto d = difference(branch, j);
+        return hn::BitCast(Tag(), hn::MulFixedPoint15(d, d));
+      }
+    };
+    HWY_INLINE Element at(int t) const { return {table_, hn::Set(SignedTag(), x_[t])}; }
 
    private:
     const std::int16_t *table_, *x_;
@@ -62,13 +66,18 @@ struct Search : Lanes<k> {
    public:
     HWY_INLINE WeightedCosts(const FreshCosts& costs, const std::int16_t* HWY_RESTRICT weights)
         : costs_(costs), weights_(weights) {}
-    HWY_INLINE V operator()(int t, int branch, int j) const {
-      const auto d = costs_.difference(t, branch, j);
-      const auto twice =
-          hn::Max(hn::SaturatedAdd(d, d), hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
-      const auto weighted = hn::MulFixedPoint15(twice, hn::Set(SignedTag(), weights_[t]));
-      return hn::BitCast(Tag(), hn::MulFixedPoint15(weighted, weighted));
-    }
+    struct Element {
+      typename FreshCosts::Element costs;
+      hn::Vec<SignedTag> weight;
+      HWY_INLINE V operator()(int branch, int j) const {
+        const auto d = costs.difference(branch, j);
+        const auto twice = hn::Max(hn::SaturatedAdd(d, d),
+                                   hn::Set(SignedTag(), static_cast<std::int16_t>(-kMostDifference)));
+        const auto weighted = hn::MulFixedPoint15(twice, weight);
+        return hn::BitCast(Tag(), hn::MulFixedPoint15(weighted, weighted));
+      }
+    };
+    HWY_INLINE Element at(int t) const { return {costs_.at(t), hn::Set(SignedTag(), weights_[t])}; }
 
    private:
     FreshCosts costs_;
@@ -80,33 +89,38 @@ struct Search : Lanes<k> {
     HWY_INLINE explicit KeptCosts(const std::uint16_t* memory) : memory_(memory) {}
     template <class Costs>
     static HWY_NOINLINE void keep(const Costs costs, int count, std::uint16_t* HWY_RESTRICT memory) {
-      for (int t = 0; t < count; ++t) {
+      for (int t = 0; t < count; ++t, memory += 256) {
+        const auto element = costs.at(t);
         for (int branch = 0; branch < kBranches; ++branch) {
-          for (int j = 0; j < kVectors; ++j) hn::Store(costs(t, branch, j), Tag(), memory + at(t, branch, j));
+          for (int j = 0; j < kVectors; ++j)
+            hn::Store(element(branch, j), Tag(), memory + branch * kGroups + j * kLanes);
         }
       }
     }
-    HWY_INLINE V operator()(int t, int branch, int j) const {
-      return hn::Load(Tag(), memory_ + at(t, branch, j));
-    }
+    struct Element {
+      const std::uint16_t* HWY_RESTRICT memory;
+      HWY_INLINE V operator()(int branch, int j) const {
+        return hn::Load(Tag(), memory + branch * kGroups + j * kLanes);
+      }
+    };
+    HWY_INLINE Element at(int t) const { return {memory_ + t * 256}; }
 
    private:
-    static HWY_INLINE int at(int t, int branch, int j) { return t * 256 + branch * kGroups + j * kLanes; }
     const std::uint16_t* memory_;
   };
 
-  // The best of branches [first, first + count) into the groups of vector j by element t; the lower branch
+  // The best of branches [first, first + count) into the groups of vector j by an element of these costs; the lower branch
   // wins a tie. Games of the tournament are numbered like the nodes of a heap. `trace`, if traced, is that of
   // the element.
   template <bool traced, int first, int count, int game = 1, class Before, class Costs>
-  static HWY_INLINE Best best(const Before& metrics, const Before& groups, const Costs& costs, int t, int j,
+  static HWY_INLINE Best best(const Before& metrics, const Before& groups, const Costs& costs, int j,
                               std::uint8_t* HWY_RESTRICT trace) {
     if constexpr (count == 1) {
-      return {hn::SaturatedAdd(metrics.at(first, j), costs(t, first, j)), groups.at(first, j)};
+      return {hn::SaturatedAdd(metrics.at(first, j), costs(first, j)), groups.at(first, j)};
     } else {
       constexpr int kHalf = count / 2;
-      const Best low = best<traced, first, kHalf, 2 * game>(metrics, groups, costs, t, j, trace);
-      const Best high = best<traced, first + kHalf, kHalf, 2 * game + 1>(metrics, groups, costs, t, j, trace);
+      const Best low = best<traced, first, kHalf, 2 * game>(metrics, groups, costs, j, trace);
+      const Best high = best<traced, first + kHalf, kHalf, 2 * game + 1>(metrics, groups, costs, j, trace);
       const V cost = hn::Min(low.cost, high.cost);
       if constexpr (!traced) return {cost, cost};
       if constexpr (kMasks) {
@@ -122,10 +136,10 @@ struct Search : Lanes<k> {
 
   // One element.
   template <bool traced, class Before, class Costs>
-  static HWY_INLINE void step(const Before& before, const Before& groups, const Costs& costs, int t,
+  static HWY_INLINE void step(const Before& before, const Before& groups, const Costs& costs,
                               V (&metrics)[kVectors], std::uint8_t* HWY_RESTRICT trace) {
     for (int j = 0; j < kVectors; ++j) {
-      const Best winner = best<traced, 0, kBranches>(before, groups, costs, t, j, trace);
+      const Best winner = best<traced, 0, kBranches>(before, groups, costs, j, trace);
       metrics[j] = winner.cost;
       if constexpr (traced && !kMasks) {
         const auto from = hn::DemoteTo(TraceTag(), hn::BitCast(SignedTag(), winner.origin));
@@ -147,12 +161,12 @@ struct Search : Lanes<k> {
         groups.vectors[branch * kVectors + j] =
             traced && !kMasks ? low_bits(branch, j, groups_before) : hn::Zero(Tag());
     }
-    step<traced>(before, groups, costs, 0, metrics, trace);
+    step<traced>(before, groups, costs.at(0), metrics, trace);
   }
 
-  // Subtracts the least metric, if it is time behind element t of `count`; returns it.
-  static HWY_INLINE std::uint32_t renormalize(int t, int count, V (&metrics)[kVectors]) {
-    if (t % kRenormalizeEvery != kRenormalizeEvery - 1 && t + 1 != count) return 0;
+  static constexpr bool time_to_renormalize(int t) { return t % kRenormalizeEvery == kRenormalizeEvery - 1; }
+  // Subtracts the least metric and returns it.
+  static HWY_INLINE std::uint32_t renormalize(V (&metrics)[kVectors]) {
     const V lowest = least(metrics);
     for (int j = 0; j < kVectors; ++j) metrics[j] = hn::Sub(metrics[j], lowest);
     return hn::GetLane(lowest);
@@ -187,9 +201,10 @@ struct Search : Lanes<k> {
     for (; t < count; ++t, trace += traced ? kTraceBytes : 0) {
       Dealt before;
       deal_groups(metrics, before);
-      step<traced>(before, groups, costs, t, metrics, trace);
-      subtracted += renormalize(t, count, metrics);
+      step<traced>(before, groups, costs.at(t), metrics, trace);
+      if (time_to_renormalize(t)) subtracted += renormalize(metrics);
     }
+    if (!time_to_renormalize(count - 1)) subtracted += renormalize(metrics);
     for (int j = 0; j < kVectors; ++j) hn::Store(metrics[j], Tag(), in_out + j * kLanes);
     return subtracted;
   }
@@ -213,11 +228,13 @@ struct Search : Lanes<k> {
       for (int c = 0; c < kAbreast; ++c) {
         Dealt before;
         deal_groups(metrics[c], before);
-        step<false>(before, before, costs, t, metrics[c], nullptr);
+        step<false>(before, before, costs.at(t), metrics[c], nullptr);
       }
-      for (int c = 0; c < kAbreast; ++c) cost[c] += renormalize(t, count, metrics[c]);
+      if (!time_to_renormalize(t)) continue;
+      for (int c = 0; c < kAbreast; ++c) cost[c] += renormalize(metrics[c]);
     }
     for (int c = 0; c < kAbreast; ++c) {
+      if (!time_to_renormalize(count - 1)) cost[c] += renormalize(metrics[c]);
       for (int j = 0; j < kVectors; ++j) hn::Store(metrics[c][j], Tag(), in_out[c] + j * kLanes);
     }
   }

@@ -59,8 +59,7 @@ void BlockOrder::unpack_scales(const std::uint8_t* block, int first, int count,
 std::unique_ptr<const BlockOrder> block_order(const CodeSpec& spec, Role role) {
   if (spec.kind == CodeKind::scalar && has_plane_order(spec.head_dim, role)) return plane_order(spec, role);
   if (has_group_order(spec)) return plane_order(spec, role);
-  if (spec.kind == CodeKind::trellis && has_word_order(spec.head_dim))
-    return word_order(spec, role);
+  if (spec.kind == CodeKind::trellis && has_word_order(spec.head_dim)) return word_order(spec, role);
   if (spec.kind == CodeKind::mixed) return mixed_order(spec, role);
   return row_order(spec.code_bytes(), spec.scale_bytes());
 }
