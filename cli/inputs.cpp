@@ -27,15 +27,18 @@ std::string model_folder(const std::string& path, std::initializer_list<const ch
   if (!std::filesystem::is_directory(folder, error) && !error)
     throw MissingInput(
         fmt::format("{}: {} is no folder; name the one that holds config.json", flag, quote(path)));
-  const auto is_model = [](const std::filesystem::path& where) {
-    std::error_code none;
-    return std::filesystem::exists(where / "config.json", none);
+  const auto is_model = [](const std::filesystem::path& where, std::error_code& unseen) {
+    return std::filesystem::exists(where / "config.json", unseen);
   };
-  if (!is_model(folder)) {
+  if (!is_model(folder, error)) {
+    if (error)  // something may be there
+      throw MissingInput(
+          fmt::format("{}: cannot look for config.json in {}: {}", flag, quote(path), error.message()));
     std::vector<std::string> models;
     for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
          at.increment(error)) {
-      if (is_model(at->path())) models.push_back(quote(at->path().string()));
+      std::error_code none;
+      if (is_model(at->path(), none)) models.push_back(quote(at->path().string()));
     }
     std::ranges::sort(models);
     throw MissingInput(fmt::format("{}: {} has no config.json{}{}", flag, quote(path),

@@ -10,6 +10,7 @@
 #include <veloxquant/io/safetensors.hpp>
 
 #include "artifacts.hpp"
+#include "calibration/spectral_artifact.hpp"
 #include "command.hpp"
 #include "core/counted.hpp"
 #include "core/quote.hpp"
@@ -39,9 +40,15 @@ std::string seal_of(const SafetensorsFile& file) {
   }
 }
 
-// Null for anything but whole artifacts of a calibrated method.
+// Null for anything but whole artifacts of a calibrated method. What is refused when the method is made has no
+// forecast: it is the same error here.
 std::shared_ptr<const ArtifactStore> artifacts_of(const SafetensorsFile& file, const std::string& seal) {
-  return seal == kWhole && file.metadata().contains("method_schema") ? read_artifacts(file.name()) : nullptr;
+  if (seal != kWhole || !file.metadata().contains("method_schema")) return nullptr;
+  auto store = read_artifacts(file.name());
+  if (const auto method = store->facts().find("method");
+      method != store->facts().end() && method->second == kSpectralMethod)
+    check_spectral(*store);
+  return store;
 }
 
 int inspect(const InspectOptions& options) {
@@ -75,7 +82,7 @@ int inspect(const InspectOptions& options) {
     fmt::print("{}: {}, {}, checksum {}\n", printable(options.path), counted(file.tensors().size(), "tensor"),
                counted(bytes, "byte"), printable(seal));
     for (const auto& [key, value] : file.metadata())
-      fmt::print("  {} = {}\n", printable(key), printable(value));
+      fmt::print("  {} = {}\n", printable_head(key), printable_head(value));
     for (const auto& [name, info] : file.tensors()) {
       fmt::print("  {:48} {:9}{:24}{:>14} bytes\n", printable(name), to_string(info.dtype),
                  to_string(info.shape), info.end - info.begin);

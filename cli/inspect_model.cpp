@@ -18,6 +18,7 @@
 #include "command.hpp"
 #include "core/counted.hpp"
 #include "core/quote.hpp"
+#include "core/strict_json.hpp"
 #include "error_text.hpp"
 #include "json_text.hpp"
 #include "models/weights.hpp"
@@ -37,6 +38,7 @@ struct Weights {
 // What could be found out; what could not has its reason.
 struct Model {
   std::optional<ModelConfig> config;
+  Json written;  // of a config that is not served: see written_config
   std::optional<Weights> weights;
   std::string fingerprint;  // empty where the weights are not the config's
   std::optional<std::size_t> tokens;
@@ -52,36 +54,12 @@ Weights weights_of(const ShardedSafetensors& file) {
   return weights;
 }
 
-Model read_model(const std::filesystem::path& folder) {
-  Model model;
-  const auto find_out = [&](const std::function<void()>& read) {
-    try {
-      read();
-    } catch (const Error& e) {
-      if (e.kind() == ErrorKind::io) throw;
-      model.reasons.push_back(without_operation(printable(e.what())));
-    }
-  };
-  find_out([&] { model.config = ModelConfig::load(folder); });
-  find_out([&] {
-    const ShardedSafetensors file = ShardedSafetensors::open(folder);
-    model.weights = weights_of(file);
-    if (!model.config) return;
-    check_weights(*model.config, file);
-    model.fingerprint = model_fingerprint(*model.config, file);
-  });
-  const std::filesystem::path tokenizer = folder / "tokenizer.json";
-  if (std::filesystem::exists(std::filesystem::symlink_status(tokenizer)))
-    find_out([&] { model.tokens = Tokenizer::load(tokenizer).vocab_size(); });
-  else
-    model.reasons.emplace_back("there is no tokenizer.json");
-  return model;
-}
-
 // The fields of a config.json that say what model it is, as they are written.
 Json written_config(const std::filesystem::path& folder) {
   constexpr std::uint64_t kLargest = 1 << 20;
-  const Json all = Json::parse(read_file(folder / "config.json", kLargest), nullptr, false);
+  const auto all =
+      parse_strict_json(read_file(folder / "config.json", kLargest),
+                        [](const std::string& what) { throw ModelError("inspect", "config.json " + what); });
   Json said = Json::object();
   if (!all.is_object()) return said;
   for (const char* key :
@@ -91,6 +69,39 @@ Json written_config(const std::filesystem::path& folder) {
     if (all.contains(key)) said[key] = all[key];
   }
   return said;
+}
+
+Model read_model(const std::filesystem::path& folder) {
+  Model model;
+  const auto find_out = [&](const std::function<void()>& read) {
+    try {
+      read();
+    } catch (const Error& e) {
+      model.reasons.push_back(without_operation(printable(e.what())));
+    }
+  };
+  find_out([&] { model.config = ModelConfig::load(folder); });
+  if (!model.config) {
+    try {
+      model.written = written_config(folder);
+    } catch (const Error&) {  // it cannot be read at all, as the reason above says
+      model.written = Json::object();
+    }
+  }
+  find_out([&] {
+    const ShardedSafetensors file = ShardedSafetensors::open(folder);
+    model.weights = weights_of(file);
+    if (!model.config) return;
+    check_weights(*model.config, file);
+    model.fingerprint = model_fingerprint(*model.config, file);
+  });
+  const std::filesystem::path tokenizer = folder / "tokenizer.json";
+  std::error_code error;
+  if (std::filesystem::symlink_status(tokenizer, error).type() == std::filesystem::file_type::not_found)
+    model.reasons.emplace_back("there is no tokenizer.json");
+  else
+    find_out([&] { model.tokens = Tokenizer::load(tokenizer).vocab_size(); });
+  return model;
 }
 
 template <class T>
@@ -108,7 +119,7 @@ void print_json(const std::filesystem::path& folder, const Model& model) {
     json["rope"] = to_string(model.config->rope);
     json["windows"] = model.config->windows;
   } else {
-    json["config"] = written_config(folder);
+    json["config"] = model.written;
   }
   json["tokenizer_vocab"] = or_null(model.tokens);
   json["weights"] = nullptr;
@@ -147,9 +158,8 @@ void print_table(const std::filesystem::path& folder, const Model& model) {
     print_line("context", fmt::format("trained for {}", counted(c.max_position, "token")));
     print_line("vocabulary", counted(c.vocab, "token"));
   } else {
-    const Json written = written_config(folder);
-    for (const auto& [key, value] : written.items())
-      print_line("config.json", fmt::format("{} {}", key, printable(value.dump())));
+    for (const auto& [key, value] : model.written.items())
+      print_line("config.json", fmt::format("{} {}", key, printable_head(value.dump())));
   }
   if (model.tokens) print_line("tokenizer", counted(*model.tokens, "token"));
   if (const auto& w = model.weights) {

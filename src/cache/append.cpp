@@ -61,11 +61,11 @@ std::vector<std::vector<std::int64_t>> check_positions(const CacheState& cache, 
       row = table->data<std::int64_t>() + (table->rank() == 2 ? static_cast<std::int64_t>(b) * count : 0);
     for (std::int64_t i = 0; i < lengths[b]; ++i) {
       const std::int64_t position = row != nullptr ? row[i] : next;
-      if (position < next || position == INT64_MAX) {
+      if (position < next || position >= kPositionLimit) {
         throw ConfigError(kOperation,
                           fmt::format("position {} of new token {} in row {}, must be at least {} and below "
-                                      "2^63 - 1: positions grow along a row",
-                                      position, i, b, next));
+                                      "{}: positions grow along a row",
+                                      position, i, b, next, kPositionLimit));
       }
       positions[b].push_back(position);
       next = position + 1;

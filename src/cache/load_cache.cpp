@@ -126,7 +126,11 @@ class CacheReader {
     const Tensor positions = tensor(b, "positions", DType::i64, {row.size});
     const std::span<const std::int64_t> values = positions.span<const std::int64_t>();
     for (std::size_t i = 0; i < values.size(); ++i) {
-      if (values[i] < (i == 0 ? 0 : values[i - 1] + 1) || values[i] == INT64_MAX) {
+      if (values[i] < 0 || values[i] >= kPositionLimit) {
+        fail(fmt::format("position {} of token {} in row {}; positions are from 0 to below {}", values[i], i,
+                         b, kPositionLimit));
+      }
+      if (i > 0 && values[i] <= values[i - 1]) {
         fail(
             fmt::format("position {} of token {} in row {} does not follow the one before", values[i], i, b));
       }
@@ -227,7 +231,12 @@ class CacheReader {
     const auto width = static_cast<std::size_t>(o.head_dim);
     for (std::size_t begin = 0; begin < want.size(); begin += width) {
       float largest = 0;
-      for (std::size_t c = begin; c < begin + width; ++c) largest = std::max(largest, std::abs(want[c]));
+      for (std::size_t c = begin; c < begin + width; ++c) {
+        if (!std::isfinite(want[c]))  // every code would be near enough
+          fail(fmt::format("tensor '{}' holds {} (head {}, coordinate {})", row_tensor_name(b, name), want[c],
+                           begin / width, c - begin));
+        largest = std::max(largest, std::abs(want[c]));
+      }
       for (std::size_t c = begin; c < begin + width; ++c) {
         if (std::abs(want[c] - have[c]) <= kCheckTolerance * largest) continue;
         fail(fmt::format(

@@ -11,6 +11,9 @@
 
 namespace veloxquant {
 
+// Positions are below it: no text is as long, and sums and differences of positions stay far from overflow.
+inline constexpr std::int64_t kPositionLimit = std::int64_t{1} << 40;
+
 class PositionList {
   struct Run {
     std::int64_t index, position;

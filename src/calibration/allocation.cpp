@@ -117,9 +117,9 @@ class Filling {
 };
 
 void check(const std::vector<AllocationGroup>& groups, const AllocationOptions& options) {
-  if (!(options.target_bits >= 0.125 && options.target_bits <= kWidestCode)) {
-    throw ConfigError("allocate", fmt::format("{} bits per element asked for; it is from 0.125 to {}",
-                                              options.target_bits, kWidestCode));
+  if (!(options.target_bits >= kLeastTarget && options.target_bits <= kWidestCode)) {
+    throw ConfigError("allocate", fmt::format("{} bits per element asked for; it is from {} to {}",
+                                              options.target_bits, kLeastTarget, kWidestCode));
   }
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const auto& lambda = groups[g].lambda;

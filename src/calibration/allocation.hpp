@@ -19,7 +19,8 @@
 namespace veloxquant {
 
 inline constexpr int kWidestCode = 6;
-inline constexpr int kGainBits = 4;  // a gain is one of 16 steps
+inline constexpr double kLeastTarget = 0.125;  // bits per element of a budget; kWidestCode is the largest
+inline constexpr int kGainBits = 4;            // a gain is one of 16 steps
 
 // Relative squared error of a standard normal coordinate in a run of so many; 1 for 0 bits.
 double code_distortion(CodeKind kind, int bits, int count);
@@ -33,7 +34,7 @@ struct AllocationGroup {
 };
 
 struct AllocationOptions {
-  double target_bits = 2;  // per coordinate, gains included; 0.125 or more
+  double target_bits = 2;  // per coordinate, gains included
   RunCode code = RunCode::trellis;
   bool gain = true;  // a gain per vector of a group that codes anything
 };

@@ -120,6 +120,11 @@ RatequantSettings read_ratequant(const ArtifactStore& store) {
                       .vector_bits = read_list<std::int64_t>(store, "vector_bits"),
                       .sensitivity = read_fact(store, kSensitivityOption, kRatequantMethod),
                       .target_bits = read_number(store, "target_bits", kRatequantMethod)};
+  if (s.widths.size() > kMostWidths || s.widths.back() > kWidestWidth) {
+    throw ArtifactError(kRatequantMethod,
+                        fmt::format("{} widths up to {} bits; there are at most {}, up to {}",
+                                    s.widths.size(), s.widths.back(), kMostWidths, kWidestWidth));
+  }
   constexpr std::int64_t kMostBits = std::int64_t{1} << 24;
   if (s.widths.size() != s.vector_bits.size() || s.vector_bits.back() > kMostBits) {
     throw ArtifactError(kRatequantMethod,

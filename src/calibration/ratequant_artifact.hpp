@@ -10,6 +10,7 @@
 // measured). It serves any budget: the allocation is made when a method is created.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,10 @@ inline constexpr const char* kRatequantMethod = "ratequant";
 inline constexpr const char* kRatequantSchema = "veloxquant.ratequant/1";
 // Option of the method and fact of the artifact: "measured" or "proxy".
 inline constexpr const char* kSensitivityOption = "sensitivity";
+
+// Of an artifact; base methods have up to 8.
+inline constexpr std::size_t kMostWidths = 16;
+inline constexpr int kWidestWidth = 32;
 
 struct RatequantSettings {
   ModelGroups groups;

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <veloxquant/core/error.hpp>
+
+#include "core/quote.hpp"
+
 namespace veloxquant {
 
 void write_settings(const SpectralSettings& s, ArtifactStore& store) {
@@ -22,7 +26,10 @@ SpectralSettings read_settings(const ArtifactStore& store) {
   s.head_dim = groups.head_dim;
   s.frame = read_integer(store, "frame", kSpectralMethod, 0, kEndlessFrame);
   s.code = run_code_from(read_fact(store, "code", kSpectralMethod));
-  s.gain = read_fact(store, "gain", kSpectralMethod) == "true";
+  const std::string& gain = read_fact(store, "gain", kSpectralMethod);
+  if (gain != "true" && gain != "false")
+    throw ArtifactError(kSpectralMethod, fmt::format("'gain' is {}; it is true or false", quote(gain)));
+  s.gain = gain == "true";
   s.target_bits = read_number(store, "target_bits", kSpectralMethod);
   s.rope = read_fact(store, "rope", kSpectralMethod);
   return s;
@@ -35,6 +42,21 @@ std::string spectral_tensor(int layer, Role role, const char* what) {
 Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const char* what,
                        const Shape& shape) {
   return store.floats(spectral_tensor(layer, role, what), kSpectralMethod, shape);
+}
+
+void check_spectral(const ArtifactStore& store) {
+  const SpectralSettings s = read_settings(store);
+  if (!(s.target_bits >= kLeastTarget && s.target_bits <= kWidestCode)) {
+    throw ArtifactError(kSpectralMethod, fmt::format("'target_bits' is {}; it is from {} to {}",
+                                                     s.target_bits, kLeastTarget, kWidestCode));
+  }
+  const Shape rows{s.kv_heads, s.head_dim}, matrices{s.kv_heads, s.head_dim, s.head_dim};
+  for (int layer = 0; layer < s.layers; ++layer) {
+    for (const Role role : {Role::keys, Role::values}) {
+      for (const char* what : {"mean", "lambda"}) spectral_tensor(store, layer, role, what, rows);
+      for (const char* what : {"basis", "inverse"}) spectral_tensor(store, layer, role, what, matrices);
+    }
+  }
 }
 
 std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const SpectralSettings& s) {

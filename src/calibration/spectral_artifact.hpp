@@ -50,6 +50,10 @@ Tensor spectral_tensor(const ArtifactStore& store, int layer, Role role, const c
 
 inline constexpr int kRunStep = 8;  // coordinates that share a width: runs begin on whole bytes
 
+// What making the method checks, of all layers: throws ArtifactError for tensors that are missing, of another
+// shape or not finite, and for facts without a meaning, a budget that cannot be met among them.
+void check_spectral(const ArtifactStore& store);
+
 // By group, as ModelGroups orders them.
 std::vector<AllocationGroup> allocation_groups(const ArtifactStore& store, const SpectralSettings& settings);
 

@@ -14,7 +14,9 @@
 namespace veloxquant {
 namespace {
 
-using Json = nlohmann::ordered_json;
+// Ordered objects find a member by a walk over all, so they serve writing alone.
+using Json = nlohmann::json;
+using Written = nlohmann::ordered_json;
 
 constexpr const char* kOperation = "config";
 
@@ -77,11 +79,11 @@ void read(const Json& json, const char* key, T& value) {
   value = found->template get<T>();
 }
 
-Json method_to_json(const MethodSpec& spec) {
+Written method_to_json(const MethodSpec& spec) {
   const QuantizerOptions& o = spec.options;
-  Json json = {{"method", spec.method},    {"bits", o.bits},   {"scale", to_string(o.scale)},
-               {"transform", o.transform}, {"group", o.group}, {"seed", o.seed},
-               {"centre", o.centre}};
+  Written json = {{"method", spec.method},    {"bits", o.bits},   {"scale", to_string(o.scale)},
+                  {"transform", o.transform}, {"group", o.group}, {"seed", o.seed},
+                  {"centre", o.centre}};
   if (!o.extra.empty()) json["extra"] = o.extra;
   return json;
 }
@@ -112,7 +114,7 @@ MethodSpec method_from_json(const Json& json) {
   return spec;
 }
 
-Json rope_to_json(const RopeConfig& r) {
+Written rope_to_json(const RopeConfig& r) {
   return {{"theta", r.theta},
           {"rotary_dim", r.rotary_dim},
           {"pairing", to_string(r.pairing)},
@@ -159,27 +161,27 @@ std::string to_string(const RopeConfig& r) {
 
 std::string KVCacheConfig::to_json() const {
   const KVCacheOptions& o = options_;
-  Json json = {{"layers", o.layers},
-               {"kv_heads", o.kv_heads},
-               {"head_dim", o.head_dim},
-               {"batch", o.batch},
-               {"keys", method_to_json(o.keys)},
-               {"values", method_to_json(o.values)},
-               {"sinks", o.sinks},
-               {"recent", o.recent},
-               {"model", o.model}};
-  json["layer_overrides"] = Json::object();
+  Written json = {{"layers", o.layers},
+                  {"kv_heads", o.kv_heads},
+                  {"head_dim", o.head_dim},
+                  {"batch", o.batch},
+                  {"keys", method_to_json(o.keys)},
+                  {"values", method_to_json(o.values)},
+                  {"sinks", o.sinks},
+                  {"recent", o.recent},
+                  {"model", o.model}};
+  json["layer_overrides"] = Written::object();
   for (const auto& [layer, change] : o.layer_overrides) {
-    Json& entry = json["layer_overrides"][std::to_string(layer)] = Json::object();
+    Written& entry = json["layer_overrides"][std::to_string(layer)] = Written::object();
     if (change.keys) entry["keys"] = method_to_json(*change.keys);
     if (change.values) entry["values"] = method_to_json(*change.values);
   }
-  json["rope"] = o.rope ? rope_to_json(*o.rope) : Json(nullptr);
+  json["rope"] = o.rope ? rope_to_json(*o.rope) : Written(nullptr);
   return json.dump();
 }
 
 KVCacheConfig KVCacheConfig::from_json(const std::string& text) {
-  const Json json = parse_strict_json<Json>(
+  const Json json = parse_strict_json(
       text, [](const std::string& what) { throw ConfigError(kOperation, "the text " + what); });
   refuse_unknown_keys(json,
                       {"layers", "kv_heads", "head_dim", "batch", "keys", "values", "sinks", "recent",

@@ -1,7 +1,8 @@
-// JSON from outside as a tree. Nesting is limited and no object names a member twice; what a message shows
-// of a value is short, whatever the value is.
+// JSON from outside as a tree. Nesting and size are limited and no object names a member twice; what a message
+// shows of a value is short, whatever the value is.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -9,15 +10,16 @@
 
 namespace veloxquant {
 
-inline constexpr int kDeepestJson = 32;  // published configs need 4, tokenizers 10
+inline constexpr std::size_t kDeepestJson = 32;  // published configs need 4, tokenizers 10
+inline constexpr std::size_t kMostJsonValues = std::size_t{1} << 23;  // published tokenizers hold a million
 
-// `refuse` throws the caller's error: "is not JSON: ...", "nests deeper than ...", "names 'x' twice in one
-// object". Defined for nlohmann::json and nlohmann::ordered_json.
-template <class Json>
-Json parse_strict_json(std::string_view text, const std::function<void(const std::string&)>& refuse);
+// `refuse` throws the caller's error: "is not JSON: ...", "nests deeper than ...", "holds more than ... values",
+// "names 'x' twice in one object". Takes time in proportion to the text (times the logarithm of an object's
+// members).
+nlohmann::json parse_strict_json(std::string_view text,
+                                 const std::function<void(const std::string&)>& refuse);
 
 // A value of such a tree for a message: its JSON, cut to a readable length.
-template <class Json>
-std::string shown_json(const Json& value);
+std::string shown_json(const nlohmann::json& value);
 
 }  // namespace veloxquant

@@ -40,6 +40,10 @@ ActivationFile ActivationFile::open(const std::filesystem::path& path) {
                         fmt::format("{} has no tensor '{}'", file.name(), tensor_name(0, 0, "keys")));
   const Shape& first = file.tensors().at(tensor_name(0, 0, "keys")).shape;
   result.tokens_ = first.size() == 3 ? first[1] : 0;
+  if (result.tokens_ < 1) {
+    throw ArtifactError("activations", fmt::format("{}: '{}' is {}; it holds KV heads of one token or more",
+                                                   file.name(), tensor_name(0, 0, "keys"), to_string(first)));
+  }
   std::set<std::string> read;
   const auto require = [&](const std::string& name, const Shape& shape) {
     read.insert(name);

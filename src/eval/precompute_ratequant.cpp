@@ -135,9 +135,11 @@ class RatequantPrecompute {
 void check(const RatequantOptions& options) {
   const bool ascending =
       std::ranges::adjacent_find(options.widths, std::greater_equal()) == options.widths.end();
-  if (options.widths.size() < 2 || !ascending) {
-    throw ConfigError("precompute", fmt::format("widths of {} bits; it takes two or more, ascending",
-                                                fmt::join(options.widths, ",")));
+  if (options.widths.size() < 2 || options.widths.size() > kMostWidths || !ascending ||
+      options.widths.back() > kWidestWidth) {
+    throw ConfigError("precompute",
+                      fmt::format("widths of {} bits; it takes two to {}, ascending, up to {} bits",
+                                  fmt::join(options.widths, ","), kMostWidths, kWidestWidth));
   }
   if (options.sensitivity == Sensitivity::none) {
     throw ConfigError("precompute",

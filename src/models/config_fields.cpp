@@ -30,7 +30,7 @@ std::int64_t checked_integer(const ConfigFields& fields, const char* name, const
 ConfigFields::ConfigFields(const json& object, std::string path) : object_(&object), path_(std::move(path)) {}
 
 json ConfigFields::parse_object(const std::string& text, const std::string& name) {
-  const json parsed = parse_strict_json<json>(text, [&](const std::string& what) {
+  const json parsed = parse_strict_json(text, [&](const std::string& what) {
     throw ModelError("load model", fmt::format("{} {}", name, what));
   });
   if (!parsed.is_object()) {

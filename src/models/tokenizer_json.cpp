@@ -18,7 +18,7 @@ constexpr std::size_t kMaxShownBytes = 80;
 void refuse_damaged(const std::string& what) { throw ModelError("tokenizer", what); }
 void refuse_unsupported(const std::string& what) { throw UnsupportedError("tokenizer", what); }
 
-Json parse_strict(std::string_view text) { return parse_strict_json<Json>(text, refuse_damaged); }
+Json parse_strict(std::string_view text) { return parse_strict_json(text, refuse_damaged); }
 
 std::string shown(std::string_view text) {
   if (text.size() <= kMaxShownBytes) return std::string(text);

@@ -218,9 +218,18 @@ TEST(Append, KeepsPositions) {
   EXPECT_THROW(cache.append(x, {}, positions({1, 2, 3}, {3})), ConfigError);
   EXPECT_THROW(cache.append(x, {}, positions({100, 101, 101}, {3})), ConfigError);
   EXPECT_THROW(cache.append(x, {}, positions({100, 101}, {2})), ShapeError);
+  constexpr std::int64_t kLimit = std::int64_t{1} << 40;
+  for (const std::int64_t beyond : {kLimit, INT64_MAX - 1}) {
+    const std::string message =
+        message_of<ConfigError>([&] { cache.append(x, {}, positions({100, 101, beyond}, {3})); });
+    EXPECT_NE(message.find(std::to_string(beyond)), std::string::npos) << message;
+    EXPECT_NE(message.find("below 1099511627776"), std::string::npos) << message;
+  }
   EXPECT_THROW(cache.append(x, {}, positions({1, 2, 3}, {3}).to(DType::f32)), Error);
   PackedKVCache fresh = make_cache({.batch = 2});
   EXPECT_THROW(fresh.append(x, {}, positions({-1, 0, 1}, {3})), ConfigError);
+  fresh.append(x, {}, positions({0, 1, kLimit - 1}, {3}));
+  EXPECT_THROW(fresh.append(x), ConfigError);  // the next would be at the limit
   EXPECT_EQ(bytes_of(cache), bytes);
 }
 

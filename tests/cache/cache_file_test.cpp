@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -185,12 +186,27 @@ TEST(CacheFile, InconsistentContentIsRefused) {
       cache,
       [&](NamedTensors& t, auto&) { tensor(t, "rows.0.positions").template data<std::int64_t>()[7] = 3; },
       "position 3 of token 7 in row 0");
+  for (const std::int64_t position : {std::int64_t{1} << 40, INT64_MAX - 1, INT64_MIN}) {
+    expect_refused(
+        cache,
+        [&](NamedTensors& t, auto&) {
+          tensor(t, "rows.0.positions").template data<std::int64_t>()[149] = position;
+        },
+        fmt::format("position {} of token 149 in row 0; positions are from 0 to below 1099511627776",
+                    position));
+  }
   expect_refused(
       cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_exact").template data<float>()[0] = NAN; },
       "not finite");
   expect_refused(
       cache, [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_check").template data<float>()[0] += 1; },
       "artifacts or tables");
+  for (const float anything : {INFINITY, -INFINITY, NAN}) {
+    expect_refused(
+        cache,
+        [&](NamedTensors& t, auto&) { tensor(t, "rows.1.k_check").template data<float>()[65] = anything; },
+        fmt::format("tensor 'rows.1.k_check' holds {} (head 1, coordinate 1)", anything));
+  }
   expect_refused(
       cache,
       [&](NamedTensors& t, auto&) { tensor(t, "rows.1.v_scales") = Tensor::zeros({2, 68, 2}, DType::u8); },

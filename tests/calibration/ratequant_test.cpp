@@ -271,6 +271,12 @@ TEST(Ratequant, RefusesDamagedArtifacts) {
     store.set_fact("widths", text);
     expect_refused(store, "widths");
   }
+  ArtifactStore wide = artifacts();
+  wide.set_fact("widths", "1,2,3,33");
+  expect_refused(wide, "4 widths up to 33 bits; there are at most 16, up to 32");
+  ArtifactStore many = artifacts();
+  many.set_fact("widths", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17");
+  expect_refused(many, "17 widths");
   ArtifactStore cheaper = artifacts();
   cheaper.set_fact("vector_bits", "80,144,208,264");
   expect_refused(cheaper, "264 bits for a vector");

@@ -335,6 +335,12 @@ TEST(Spectral, SaysWhatItLacks) {
   EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"),
                                   testing::with_fact(*made.store, "method", "vecinfer")),
                ArtifactError);
+  for (const char* gain : {"True", "1", "", "false "}) {
+    EXPECT_THROW(make_layer_methods(*config_for("spectral:2", "spectral:2"),
+                                    testing::with_fact(*made.store, "gain", gain)),
+                 ArtifactError)
+        << gain;
+  }
   KVCacheOptions turned = config_for("spectral:2", "spectral:2")->options();
   turned.model.clear();
   EXPECT_NO_THROW(make_layer_methods(KVCacheConfig(turned), made.store));
@@ -376,6 +382,20 @@ TEST(Spectral, RefusesArtifactsThatAreNoNumbers) {
       }
     }
   }
+}
+
+// As `inspect` does, without a model.
+TEST(Spectral, ArtifactsAreCheckedAlone) {
+  const Calibrated made = calibrate(64, 0);
+  EXPECT_NO_THROW(check_spectral(*made.store));
+  for (const char* what : {"mean", "basis", "inverse", "lambda"}) {
+    const std::string name = spectral_tensor(0, Role::keys, what);
+    EXPECT_THROW(check_spectral(*testing::with_number(*made.store, name, 1, INFINITY)), ArtifactError)
+        << what;
+  }
+  for (const char* bits : {"0", "-1", "99", "nan", "two"})
+    EXPECT_THROW(check_spectral(*testing::with_fact(*made.store, "target_bits", bits)), ArtifactError)
+        << bits;
 }
 
 TEST(Spectral, SaysHowAttentionReadsIt) {

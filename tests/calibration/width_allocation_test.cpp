@@ -160,5 +160,13 @@ TEST(WidthAllocation, RefusesWhatHasNoMeaning) {
   EXPECT_EQ(allocate_widths({{{8, 1}}, {{9, 1}, {12, 0}}}, 17).bits, 17);
 }
 
+// Losses on a line, where the bound excludes nothing: 16 million pairs of the first two groups, of which 8,001
+// would be kept in the end.
+TEST(WidthAllocation, HoldsNoMoreStatesThanItMay) {
+  std::vector<WidthChoice> line;
+  for (std::int64_t bits = 0; bits < 4096; ++bits) line.push_back({bits, static_cast<double>(4095 - bits)});
+  EXPECT_THROW(allocate_widths({line, line, line}, 8000), ConfigError);
+}
+
 }  // namespace
 }  // namespace veloxquant

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -14,9 +15,12 @@
 #include <veloxquant/cache/packed_kv_cache.hpp>
 #include <veloxquant/core/version.hpp>
 
+#include "calibration/spectral_artifact.hpp"
+
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr const char* kDemo = VELOXQUANT_SOURCE_DIR "/models/demo/probe-6m-llama";
 
@@ -285,6 +289,100 @@ TEST(Command, InspectSaysWhyAModelIsNotServed) {
   EXPECT_THAT(table.out, HasSubstr("num_attention_heads 4\n"));
   EXPECT_EQ(table.out.find('\x1b'), std::string::npos);
   std::filesystem::remove_all(folder);
+}
+
+// What a stranger's config.json may hold: lists nested by the hundred thousand, and values of any length.
+TEST(Command, InspectReadsNoConfigThatIsRefused) {
+  const auto folder =
+      std::filesystem::path(testing::TempDir()) / ("veloxquant_nested_" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const auto inspect = [&](const char* format, const std::string& config) {
+    std::ofstream(folder / "config.json") << config;
+    return veloxquant(std::string("inspect --format ") + format + " " + folder.string());
+  };
+  const std::string nested =
+      "{\"hidden_size\": 8, \"rope_scaling\": " + std::string(500'000, '[') + std::string(500'000, ']') + "}";
+  const Outcome table = inspect("table", nested);
+  EXPECT_EQ(table.exit_code, 2) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("nests deeper than 32 levels"));
+  EXPECT_THAT(table.out, Not(HasSubstr("hidden_size")));
+  const Outcome run = inspect("json", nested);
+  EXPECT_EQ(run.exit_code, 2) << run.err;
+  EXPECT_EQ(nlohmann::json::parse(run.out)["config"], nlohmann::json::object());
+  const Outcome lengthy = inspect("table", "{\"model_type\": \"" + std::string(100'000, 'x') + "\"}");
+  EXPECT_EQ(lengthy.exit_code, 2) << lengthy.err;
+  EXPECT_THAT(lengthy.out, HasSubstr("xxx... (100002 bytes)"));
+  EXPECT_LT(lengthy.out.size(), 5000u);
+  std::filesystem::remove_all(folder);
+}
+
+// Files that cannot be opened are a reason beside the others.
+TEST(Command, InspectSaysWhatItKnowsBesideFilesThatCannotBeRead) {
+  const auto folder =
+      std::filesystem::path(testing::TempDir()) / ("veloxquant_circles_" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  std::filesystem::create_symlink("config.json", folder / "config.json");
+  const Outcome circle = veloxquant("inspect " + folder.string());
+  EXPECT_EQ(circle.exit_code, 2);
+  EXPECT_THAT(circle.err, HasSubstr("cannot look for config.json"));
+  EXPECT_THAT(circle.err, HasSubstr("symbolic links"));
+  std::filesystem::remove(folder / "config.json");
+  std::filesystem::create_symlink(std::filesystem::path(kDemo) / "config.json", folder / "config.json");
+  for (const char* file : {"tokenizer.json", "model.safetensors"})
+    std::filesystem::create_symlink(file, folder / file);
+  const Outcome run = veloxquant("inspect --format json " + folder.string());
+  EXPECT_EQ(run.exit_code, 2) << run.err;
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["layers"], 6);
+  ASSERT_EQ(json["reasons"].size(), 2u) << json;
+  EXPECT_THAT(json["reasons"][0].get<std::string>(), HasSubstr("model.safetensors"));
+  EXPECT_THAT(json["reasons"][1].get<std::string>(), HasSubstr("tokenizer.json"));
+  std::filesystem::remove_all(folder);
+}
+
+// Artifacts that no cache would take.
+TEST(Command, InspectForecastsNothingOfArtifactsThatAreRefused) {
+  using namespace veloxquant;
+  const auto file =
+      std::filesystem::path(testing::TempDir()) / ("veloxquant_" + std::to_string(getpid()) + ".safetensors");
+  const auto inspect = [&](double target_bits, float last) {
+    ArtifactStore store;
+    write_settings(SpectralSettings{.model = "m",
+                                    .layers = 1,
+                                    .kv_heads = 1,
+                                    .head_dim = 8,
+                                    .target_bits = target_bits,
+                                    .rope = "none"},
+                   store);
+    store.set_fact("sensitivity", "measured");
+    for (const Role role : {Role::keys, Role::values}) {
+      const auto put = [&](const char* what, Shape shape, float value) {
+        Tensor tensor = Tensor::zeros(shape, DType::f32);
+        for (float& x : tensor.span<float>()) x = value;
+        store.put(spectral_tensor(0, role, what), tensor);
+        return tensor;
+      };
+      put("mean", {1, 8}, 0);
+      put("lambda", {1, 8}, 1);
+      put("weight", {1}, 1);
+      put("inverse", {1, 8, 8}, 1);
+      put("basis", {1, 8, 8}, 1).span<float>().back() = last;
+    }
+    store.save(file);
+    return veloxquant("inspect " + file.string());
+  };
+  const Outcome good = inspect(2, 1);
+  EXPECT_EQ(good.exit_code, 0) << good.err;
+  EXPECT_THAT(good.out, HasSubstr("forecast of KL"));
+  const Outcome infinite = inspect(2, INFINITY);
+  EXPECT_EQ(infinite.exit_code, 2);
+  EXPECT_THAT(infinite.err, HasSubstr("layers.0.keys.basis"));
+  const Outcome budget = inspect(99, 1);
+  EXPECT_EQ(budget.exit_code, 2);
+  EXPECT_THAT(budget.err, HasSubstr("'target_bits' is 99"));
+  for (const Outcome* refused : {&infinite, &budget})
+    EXPECT_THAT(refused->out, Not(HasSubstr("forecast of KL")));
+  std::filesystem::remove(file);
 }
 
 TEST(Command, RefusalsNameTheValue) {

@@ -1,4 +1,5 @@
 // Calibration of methods on the demo model, with little text.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -201,6 +202,14 @@ TEST(Precompute, RefusesOtherActivationFiles) {
   refused({}, good);
   refused({{"windows.0.layers.0.keys", keys}}, good);                                        // no queries
   refused({{"windows.0.layers.0.keys", keys}, {"windows.0.layers.0.queries", keys}}, good);  // 4 heads
+  NamedTensors empty;
+  for (int layer = 0; layer < 6; ++layer) {
+    for (const char* what : {"queries", "keys", "values"}) {
+      empty.emplace_back(fmt::format("windows.0.layers.{}.{}", layer, what),
+                         Tensor::zeros({what[0] == 'q' ? 4 : 2, 0, 64}, DType::f32));
+    }
+  }
+  refused(empty, good);
 }
 
 TEST(Precompute, ActivationsAreReadWhole) {

@@ -71,7 +71,7 @@ class PackedKVCache final : public KVCache {
   // Rows shorter than size() are padded with zeros at the end. Keys and values have the element types of the
   // first append (f32 before it); NumericError when a decoded value is beyond that type.
   std::pair<Tensor, Tensor> state() const override;
-  // Positions must grow along a row (ConfigError).
+  // Positions must grow along a row, from 0 on, and be below 2^40 (ConfigError).
   void append(const Tensor& keys, const Tensor& values = {}, const Tensor& positions = {}) override;
   // For rows of unequal length: row b takes the first lengths[b] of the new tokens.
   void append_ragged(const Tensor& keys, const Tensor& values, std::span<const std::int64_t> lengths,
