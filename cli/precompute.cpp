@@ -54,19 +54,24 @@ void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) 
   }
 }
 
-// Every rank makes the folders, since their machines need not share a disk; rank 0 writes the artifacts.
-std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method,
-                                     const Communicator& ranks) {
+// Every rank makes the folder, since their machines need not share a disk; rank 0 writes the artifacts.
+std::filesystem::path prepare_output(const PrecomputeFlags& f, const Communicator& ranks) {
   std::error_code failed;
   std::filesystem::create_directories(f.output, failed);
   if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
   std::filesystem::path to = artifact_file(f.output, f.method);
   if (ranks.rank() == 0) require_writable(to);
-  if (method.resumes) std::filesystem::create_directories(checkpoint_folder(f), failed);
-  if (failed) {
-    throw IoError("precompute", fmt::format("{}: {}", checkpoint_folder(f).string(), failed.message()));
-  }
   return to;
+}
+
+// The dry run makes nothing, and says all the same that nothing could be made where a file stands.
+void require_folder(const PrecomputeFlags& f) {
+  std::error_code none;
+  for (std::filesystem::path at = f.output; !at.empty(); at = at.parent_path()) {
+    if (!std::filesystem::exists(at, none)) continue;
+    if (std::filesystem::is_directory(at, none)) return;
+    throw IoError("precompute", fmt::format("--output {}: {} is no folder", f.output, at.string()));
+  }
 }
 
 CalibrationRequest request_of(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
@@ -110,7 +115,7 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
                           .needs = needs},
                          f.format);
   }
-  const std::filesystem::path to = prepare_output(f, method, ranks);
+  const std::filesystem::path to = prepare_output(f, ranks);
   ArtifactStore store = method.run_on(file, request_of(f, method, progress, ranks), f);
   if (ranks.rank() != 0) return;
   store.set_fact("activations", std::filesystem::path(f.activations).filename().string());
@@ -138,10 +143,10 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   const auto bos = decoder.config().bos;
   require_length(std::ssize(ids), 0, bos ? f.sequence_length - 1 : f.sequence_length, f.sequence_length,
                  "--sequence-length");
-  request.windows = cut_windows(ids, bos, f.sequence_length, 0, f.num_samples);
-  if (std::ssize(request.windows) < f.num_samples) {
-    progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
-                              f.num_samples));
+  request.windows = cut_windows(ids, bos, f.sequence_length, 0, f.num_samples.value_or(kDefaultSamples));
+  if (f.num_samples && std::ssize(request.windows) < *f.num_samples) {
+    progress.note(fmt::format("the text has room for {} of the {} windows asked for", request.windows.size(),
+                              *f.num_samples));
   }
   require_calibration(request);
   const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
@@ -162,7 +167,7 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
                           .needs = needs},
                          f.format);
   }
-  const std::filesystem::path to = prepare_output(f, method, ranks);
+  const std::filesystem::path to = prepare_output(f, ranks);
   ArtifactStore store = method.run(decoder, request, f);
   if (ranks.rank() != 0) return;
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
@@ -178,7 +183,7 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
                      .windows = request.windows.size(),
                      .sequence_length = f.sequence_length,
                      .text_end = text_end,
-                     .text_goes_on = std::ssize(ids) - text_end >= kDefaultWindow},
+                     .text_left = std::ssize(ids) - text_end},
                     f.format);
 }
 
@@ -187,6 +192,7 @@ int precompute(PrecomputeFlags f, const CLI::App& command) {
   together(*ranks, [&] {
     const CalibratedMethod& method = calibrated_method(f.method);
     require_own_flags(command, method);
+    require_folder(f);
     Progress progress(Progress::style_of_stderr(f.quiet || ranks->rank() != 0));
     if (!f.model.empty()) return calibrate_on_model(f, method, progress, *ranks);
     if (f.activations.empty()) throw ConfigError("precompute", "--model or --activations is needed");
@@ -227,9 +233,9 @@ void add_precompute(Commands& commands) {
   sub->add_option("--text", f->text,
                   "calibration text, as like your use as can be (default: the project's documentation)")
       ->type_name("FILE");
-  sub->add_option("--num-samples", f->num_samples, "windows of text")
-      ->check(at_least(1))
-      ->capture_default_str();
+  sub->add_option("--num-samples", f->num_samples,
+                  fmt::format("windows of text (default {}, or as many as it has)", kDefaultSamples))
+      ->check(at_least(1));
   sub->add_option("--sequence-length", f->sequence_length, "tokens of a window, BOS counted")
       ->check(CLI::Range(std::int64_t{64}, std::int64_t{1} << 20))
       ->capture_default_str();
