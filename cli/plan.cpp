@@ -24,6 +24,7 @@
 #include "command.hpp"
 #include "core/counted.hpp"
 #include "core/quote.hpp"
+#include "error_text.hpp"
 #include "inputs.hpp"
 #include "json_text.hpp"
 #include "models/weights.hpp"
@@ -369,7 +370,18 @@ void add_plan(Commands& commands) {
       ->type_name("DIR|FILE");
   sub->add_option("--context", o->context, "tokens (default: what the model was trained for)")
       ->check(CLI::Range(std::int64_t{1}, kLongestContext));
-  sub->add_option("--memory", o->memory, "memory to fill, for example 8G")->type_name("SIZE");
+  sub->add_option("--memory", o->memory, "memory to fill, for example 8G")
+      ->type_name("SIZE")
+      ->check(CLI::Validator(
+          [](const std::string& text) -> std::string {
+            try {
+              parse_size(text);
+              return "";
+            } catch (const ConfigError& e) {
+              return without_operation(e.what());
+            }
+          },
+          ""));
   sub->add_option("--batch", o->batch, "rows of the batch")->check(at_least(1))->capture_default_str();
   sub->add_option("--sinks", o->sinks, "first tokens kept exact")->check(at_least(0))->capture_default_str();
   sub->add_option("--recent", o->recent, "newest tokens kept exact")

@@ -21,6 +21,7 @@
 #include "precompute_report.hpp"
 #include "progress.hpp"
 #include "ranks.hpp"
+#include "text_layout.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -30,8 +31,20 @@ std::filesystem::path checkpoint_folder(const PrecomputeFlags& f) {
   return std::filesystem::path(f.output) / (f.method + ".unfinished");
 }
 
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
+  return names;
+}
+
 const CalibratedMethod& calibrated_method(const std::string& name) {
-  return *std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
+  const auto found = std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
+  if (found != calibrated_methods().end()) return *found;
+  const std::vector<std::string> known = method_names();
+  const auto near = nearest(name, known);
+  throw ConfigError("precompute", fmt::format("{} is no method that is calibrated; {}", quote(name),
+                                              near ? fmt::format("did you mean {}?", *near)
+                                                   : fmt::format("those are {}", fmt::join(known, ", "))));
 }
 
 std::vector<std::string> owners(const std::string& flag) {
@@ -195,7 +208,7 @@ int precompute(PrecomputeFlags f, const CLI::App& command) {
     require_folder(f);
     Progress progress(Progress::style_of_stderr(f.quiet || ranks->rank() != 0));
     if (!f.model.empty()) return calibrate_on_model(f, method, progress, *ranks);
-    if (f.activations.empty()) throw ConfigError("precompute", "--model or --activations is needed");
+    if (f.activations.empty()) throw UsageError("--model or --activations is needed");
     if (command.count("--sensitivity") == 0) f.sensitivity = "proxy";  // nothing runs that could be measured
     for (const char* flag : {"--text", "--num-samples", "--sequence-length", "--arithmetic"}) {
       if (command.count(flag) > 0) {
@@ -216,11 +229,9 @@ void add_precompute(Commands& commands) {
   const auto self = std::make_shared<CLI::App*>();
   CLI::App* sub = *self = commands.add("precompute", "Calibrate a method on a model of your own",
                                        [f, self] { return precompute(*f, **self); });
-  std::vector<std::string> names;
-  for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
   sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")
-      ->required()
-      ->check(CLI::IsMember(names));
+      ->type_name(fmt::format("{}", fmt::join(method_names(), "|")))
+      ->required();
   CLI::Option* model =
       sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->type_name("DIR");
   sub->add_option("--activations", f->activations,

@@ -72,7 +72,8 @@ TEST(Command, HelpAndVersion) {
 }
 
 TEST(Command, UsageErrorsAreOne) {
-  for (const char* arguments : {"", "nothing", "list --colour", "plan", "list --format xml"}) {
+  for (const char* arguments : {"", "nothing", "list --colour", "plan", "list --format xml",
+                                "precompute --method mean --output none", "plan --model . --memory 8X"}) {
     const Outcome run = veloxquant(arguments);
     EXPECT_EQ(run.exit_code, 1) << arguments;
     EXPECT_EQ(run.out, "") << arguments;
@@ -94,6 +95,8 @@ TEST(Command, UnknownWordsAreNamedWithTheNearestKnownOne) {
   EXPECT_THAT(message(plan + "turbo_mse:2"), HasSubstr("did you mean turboquant_mse?"));
   EXPECT_THAT(message(plan + "TRELLIS"), HasSubstr("did you mean trellis?"));
   EXPECT_THAT(message(plan + "xyz"), HasSubstr("known are affine, "));
+  EXPECT_THAT(message("precompute --model . --output none --method spectra"),
+              HasSubstr("'spectra' is no method that is calibrated; did you mean spectral?"));
   EXPECT_THAT(message("plan --batch 0 --model ."), HasSubstr("--batch: 0 is below 1"));
 }
 
@@ -177,8 +180,8 @@ TEST(Command, PlanRefusesContradictionsAndWhatItCannotCount) {
   EXPECT_EQ(veloxquant(plan + " --method spectral").exit_code, 2);
   EXPECT_EQ(veloxquant(plan + " --context 9223372036854775807").exit_code, 1);
   EXPECT_EQ(veloxquant(plan + " --context 1099511627776 --batch 65536").exit_code, 2);
-  EXPECT_EQ(veloxquant(plan + " --memory 999999999999999T").exit_code, 2);
-  EXPECT_EQ(veloxquant(plan + " --memory 0.0001").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --memory 999999999999999T").exit_code, 1);
+  EXPECT_EQ(veloxquant(plan + " --memory 0.0001").exit_code, 1);
   EXPECT_EQ(veloxquant(plan + " --memory 1000T").exit_code, 0);
 }
 
