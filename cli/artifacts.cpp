@@ -21,7 +21,12 @@ std::string artifacts_for(const std::string& path, const BenchmarkMethod& method
     if (QuantizerRegistry::info(spec->method).reads_artifacts) files.insert(spec->method);
     if (spec->options.centre) files.insert(kMeanMethod);
   }
-  if (path.empty() || files.empty()) return {};
+  if (files.empty()) return {};
+  if (path.empty()) {
+    throw ConfigError("artifacts", fmt::format("{} needs artifacts of this model (--artifacts DIR), which "
+                                               "`veloxquant precompute --method {}` makes",
+                                               method.name(), *files.begin()));
+  }
   if (!std::filesystem::is_directory(existing(path, "--artifacts"))) return path;
   if (files.size() == 1) return artifact_file(path, *files.begin()).string();
   throw ConfigError("artifacts", fmt::format("{} needs the artifacts of each of {}; a cache takes one file",

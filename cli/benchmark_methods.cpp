@@ -32,7 +32,15 @@ struct Used {
   bool bits = false, value_bits = false, scale = false;
 };
 
-void require_known(const std::string& method) {
+void require_known(const std::string& text) {
+  const std::string method = text.substr(0, text.find(':'));
+  for (const Preset& preset : presets()) {
+    if (method != preset.name || text == method) continue;
+    const std::string whole = preset.method;
+    throw ConfigError(
+        "methods", fmt::format("{} is a preset for {} and takes no width and no options; write {}", method,
+                               whole, quote(whole.substr(0, whole.find(':')) + text.substr(method.size()))));
+  }
   std::vector<std::string> known = QuantizerRegistry::names();
   for (const Preset& preset : presets()) known.emplace_back(preset.name);
   if (std::ranges::find(known, method) != known.end()) return;
@@ -44,7 +52,7 @@ void require_known(const std::string& method) {
 }
 
 MethodSpec make_spec(const std::string& text, Role role, const MethodDefaults& defaults, Used& used) {
-  require_known(text.substr(0, text.find(':')));
+  require_known(text);
   MethodSpec spec = MethodSpec::parse(text);
   const MethodInfo info = QuantizerRegistry::info(spec.method);
   const bool has_widths = info.bits.size() != 1;

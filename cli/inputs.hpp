@@ -15,6 +15,12 @@ class MissingInput : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Flags that have no meaning together, or one that is missing (exit code 1).
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // The path when something is there; throws MissingInput that names the flag.
 std::string existing(const std::string& path, const char* flag);
 

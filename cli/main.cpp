@@ -97,6 +97,9 @@ int failed(const std::string& who) {
     fmt::print(stderr, "{}: {} error: {}\n", who, to_string(e.kind()),
                without_operation(printable(e.what())));
     return exit_code(e);
+  } catch (const UsageError& e) {
+    fmt::print(stderr, "{}: {}\n`{} --help` says what can be written\n", who, printable(e.what()), who);
+    return kUsage;
   } catch (const MissingInput& e) {
     fmt::print(stderr, "{}: {}\n", who, printable(e.what()));
     return kRefused;

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -23,6 +24,7 @@
 #include "command.hpp"
 #include "core/counted.hpp"
 #include "core/quote.hpp"
+#include "error_text.hpp"
 #include "inputs.hpp"
 #include "json_text.hpp"
 #include "models/weights.hpp"
@@ -195,6 +197,12 @@ nlohmann::ordered_json or_null(bool known, const T& value) {
   return known ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
 }
 
+// 0 where the weights do not fit; nothing where they are not known.
+std::optional<std::int64_t> beside_weights(const Plan& plan, const Figures& f) {
+  if (f.budget == 0 || !f.weights) return std::nullopt;
+  return plan.longest_context(f.budget - std::min(f.budget, *f.weights));
+}
+
 void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
   nlohmann::ordered_json json = {{"schema", "veloxquant.plan/1"},
                                  {"model", o.model},
@@ -222,12 +230,14 @@ void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
   json["artifacts_compared"] = f.compared;
   json["memory"] = or_null(f.budget != 0, f.budget);
   json["longest_context"] = or_null(f.budget != 0, plan.longest_context(f.budget));
+  const auto beside = beside_weights(plan, f);
+  json["longest_context_beside_weights"] = or_null(beside.has_value(), beside.value_or(0));
   fmt::print("{}", json_text(json));
 }
 
 void print_layers(const std::vector<LayerPlan>& layers) {
-  fmt::print(
-      "layer     keys                      values                    bits/element  bytes/token  attention\n");
+  using Row = std::array<std::string, 6>;
+  std::vector<Row> rows = {{"layer", "keys", "values", "bits/element", "bytes/token", "attention"}};
   for (std::size_t i = 0; i < layers.size();) {
     std::size_t end = i + 1;  // layers that are alike share a line
     while (end < layers.size() && layers[end].keys == layers[i].keys &&
@@ -235,10 +245,18 @@ void print_layers(const std::vector<LayerPlan>& layers) {
            layers[end].bytes_per_token == layers[i].bytes_per_token &&
            layers[end].attention == layers[i].attention)
       ++end;
-    const std::string range = end - i == 1 ? fmt::format("{}", i) : fmt::format("{} to {}", i, end - 1);
-    fmt::print("{:10}{:26}{:26}{:>12.4g}{:>13}  {}\n", range, layers[i].keys, layers[i].values,
-               layers[i].bits_per_element, layers[i].bytes_per_token, layers[i].attention);
+    rows.push_back({end - i == 1 ? fmt::format("{}", i) : fmt::format("{} to {}", i, end - 1), layers[i].keys,
+                    layers[i].values, fmt::format("{:.4g}", layers[i].bits_per_element),
+                    std::to_string(layers[i].bytes_per_token), layers[i].attention});
     i = end;
+  }
+  std::array<std::size_t, 3> width{};  // of the columns that read from the left
+  for (const Row& row : rows) {
+    for (std::size_t c = 0; c < width.size(); ++c) width[c] = std::max(width[c], row[c].size());
+  }
+  for (const Row& row : rows) {
+    fmt::print("{:{}}  {:{}}  {:{}}  {:>12}  {:>11}  {}\n", row[0], width[0], row[1], width[1], row[2],
+               width[2], row[3], row[4], row[5]);
   }
 }
 
@@ -246,6 +264,24 @@ void print_widths(const std::vector<LayerPlan>& layers) {
   if (layers.front().widths.empty()) return;
   fmt::print("\nbits by KV head\n");
   for (std::size_t i = 0; i < layers.size(); ++i) fmt::print("{:<10}{}\n", i, layers[i].widths);
+}
+
+std::string fitting(std::int64_t context) {
+  if (context == 0) return "nothing fits, not even one token beside the tables";
+  return fmt::format("a context of {} fits", counted(context, "token"));
+}
+
+// What fits into the memory that --memory names.
+void print_fitting(const PlanOptions& o, const Plan& plan, const Figures& f) {
+  if (f.budget == 0) return;
+  const std::int64_t alone = plan.longest_context(f.budget);
+  fmt::print("in {:<17}{}{}\n", o.memory, fitting(alone),
+             alone > 0 ? " when cache and tables have it alone" : "");
+  if (!f.weights) return;
+  fmt::print("{:20}{}\n", "beside the weights",
+             *f.weights > f.budget
+                 ? fmt::format("the weights ({}) do not fit", format_size(static_cast<double>(*f.weights)))
+                 : fitting(*beside_weights(plan, f)));
 }
 
 void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan, const Figures& f) {
@@ -269,19 +305,15 @@ void print_plan(const PlanOptions& o, const ModelConfig& model, const Plan& plan
   }
   if (f.forecast_kl) fmt::print("forecast of KL      {:.4f} nats per token\n", *f.forecast_kl);
   if (f.weights) fmt::print("weights on disk     {}\n", format_size(static_cast<double>(*f.weights)));
-  if (f.budget != 0) {
-    fmt::print("in {:<17}a context of {} fits when cache and tables have it alone", o.memory,
-               counted(plan.longest_context(f.budget), "token"));
-    if (f.weights && *f.weights < f.budget)
-      fmt::print(", {} beside the weights", plan.longest_context(f.budget - *f.weights));
-    fmt::print("\n");
-  }
+  print_fitting(o, plan, f);
   if (f.context > model.max_position)
     fmt::print("note: the model was trained for {}\n", counted(model.max_position, "token"));
 }
 
 int plan(const PlanOptions& o) {
   const ModelConfig model = ModelConfig::load(model_folder(o.model));
+  if (o.method.find(',') != std::string::npos)
+    throw ConfigError("plan", fmt::format("--method {}: a plan is of one method", quote(o.method)));
   const std::vector<BenchmarkMethod> asked = asked_methods({o.method}, method_defaults(o));
   if (!o.artifacts.empty()) require_calibrated(asked);
   KVCacheOptions options = cache_options(model);
@@ -338,7 +370,18 @@ void add_plan(Commands& commands) {
       ->type_name("DIR|FILE");
   sub->add_option("--context", o->context, "tokens (default: what the model was trained for)")
       ->check(CLI::Range(std::int64_t{1}, kLongestContext));
-  sub->add_option("--memory", o->memory, "memory to fill, for example 8G")->type_name("SIZE");
+  sub->add_option("--memory", o->memory, "memory to fill, for example 8G")
+      ->type_name("SIZE")
+      ->check(CLI::Validator(
+          [](const std::string& text) -> std::string {
+            try {
+              parse_size(text);
+              return "";
+            } catch (const ConfigError& e) {
+              return without_operation(e.what());
+            }
+          },
+          ""));
   sub->add_option("--batch", o->batch, "rows of the batch")->check(at_least(1))->capture_default_str();
   sub->add_option("--sinks", o->sinks, "first tokens kept exact")->check(at_least(0))->capture_default_str();
   sub->add_option("--recent", o->recent, "newest tokens kept exact")

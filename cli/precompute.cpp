@@ -21,6 +21,7 @@
 #include "precompute_report.hpp"
 #include "progress.hpp"
 #include "ranks.hpp"
+#include "text_layout.hpp"
 
 namespace veloxquant::cli {
 namespace {
@@ -30,8 +31,20 @@ std::filesystem::path checkpoint_folder(const PrecomputeFlags& f) {
   return std::filesystem::path(f.output) / (f.method + ".unfinished");
 }
 
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
+  return names;
+}
+
 const CalibratedMethod& calibrated_method(const std::string& name) {
-  return *std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
+  const auto found = std::ranges::find(calibrated_methods(), name, &CalibratedMethod::name);
+  if (found != calibrated_methods().end()) return *found;
+  const std::vector<std::string> known = method_names();
+  const auto near = nearest(name, known);
+  throw ConfigError("precompute", fmt::format("{} is no method that is calibrated; {}", quote(name),
+                                              near ? fmt::format("did you mean {}?", *near)
+                                                   : fmt::format("those are {}", fmt::join(known, ", "))));
 }
 
 std::vector<std::string> owners(const std::string& flag) {
@@ -54,19 +67,24 @@ void require_own_flags(const CLI::App& command, const CalibratedMethod& chosen) 
   }
 }
 
-// Every rank makes the folders, since their machines need not share a disk; rank 0 writes the artifacts.
-std::filesystem::path prepare_output(const PrecomputeFlags& f, const CalibratedMethod& method,
-                                     const Communicator& ranks) {
+// Every rank makes the folder, since their machines need not share a disk; rank 0 writes the artifacts.
+std::filesystem::path prepare_output(const PrecomputeFlags& f, const Communicator& ranks) {
   std::error_code failed;
   std::filesystem::create_directories(f.output, failed);
   if (failed) throw IoError("precompute", fmt::format("--output {}: {}", f.output, failed.message()));
   std::filesystem::path to = artifact_file(f.output, f.method);
   if (ranks.rank() == 0) require_writable(to);
-  if (method.resumes) std::filesystem::create_directories(checkpoint_folder(f), failed);
-  if (failed) {
-    throw IoError("precompute", fmt::format("{}: {}", checkpoint_folder(f).string(), failed.message()));
-  }
   return to;
+}
+
+// The dry run makes nothing, and says all the same that nothing could be made where a file stands.
+void require_folder(const PrecomputeFlags& f) {
+  std::error_code none;
+  for (std::filesystem::path at = f.output; !at.empty(); at = at.parent_path()) {
+    if (!std::filesystem::exists(at, none)) continue;
+    if (std::filesystem::is_directory(at, none)) return;
+    throw IoError("precompute", fmt::format("--output {}: {} is no folder", f.output, at.string()));
+  }
 }
 
 CalibrationRequest request_of(const PrecomputeFlags& f, const CalibratedMethod& method, Progress& progress,
@@ -110,7 +128,7 @@ void calibrate_on_activations(const PrecomputeFlags& f, const CalibratedMethod& 
                           .needs = needs},
                          f.format);
   }
-  const std::filesystem::path to = prepare_output(f, method, ranks);
+  const std::filesystem::path to = prepare_output(f, ranks);
   ArtifactStore store = method.run_on(file, request_of(f, method, progress, ranks), f);
   if (ranks.rank() != 0) return;
   store.set_fact("activations", std::filesystem::path(f.activations).filename().string());
@@ -138,10 +156,10 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
   const auto bos = decoder.config().bos;
   require_length(std::ssize(ids), 0, bos ? f.sequence_length - 1 : f.sequence_length, f.sequence_length,
                  "--sequence-length");
-  request.windows = cut_windows(ids, bos, f.sequence_length, 0, f.num_samples);
-  if (std::ssize(request.windows) < f.num_samples) {
-    progress.note(fmt::format("the text has room for {} of the {} samples asked for", request.windows.size(),
-                              f.num_samples));
+  request.windows = cut_windows(ids, bos, f.sequence_length, 0, f.num_samples.value_or(kDefaultSamples));
+  if (f.num_samples && std::ssize(request.windows) < *f.num_samples) {
+    progress.note(fmt::format("the text has room for {} of the {} windows asked for", request.windows.size(),
+                              *f.num_samples));
   }
   require_calibration(request);
   const CalibrationNeeds needs = method.needs(decoder.config(), request, f);
@@ -162,7 +180,7 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
                           .needs = needs},
                          f.format);
   }
-  const std::filesystem::path to = prepare_output(f, method, ranks);
+  const std::filesystem::path to = prepare_output(f, ranks);
   ArtifactStore store = method.run(decoder, request, f);
   if (ranks.rank() != 0) return;
   // The last window's end: windows begin at multiples of their length, and BOS is not of the text.
@@ -178,7 +196,7 @@ void calibrate_on_model(const PrecomputeFlags& f, const CalibratedMethod& method
                      .windows = request.windows.size(),
                      .sequence_length = f.sequence_length,
                      .text_end = text_end,
-                     .text_goes_on = std::ssize(ids) - text_end >= kDefaultWindow},
+                     .text_left = std::ssize(ids) - text_end},
                     f.format);
 }
 
@@ -187,9 +205,10 @@ int precompute(PrecomputeFlags f, const CLI::App& command) {
   together(*ranks, [&] {
     const CalibratedMethod& method = calibrated_method(f.method);
     require_own_flags(command, method);
+    require_folder(f);
     Progress progress(Progress::style_of_stderr(f.quiet || ranks->rank() != 0));
     if (!f.model.empty()) return calibrate_on_model(f, method, progress, *ranks);
-    if (f.activations.empty()) throw ConfigError("precompute", "--model or --activations is needed");
+    if (f.activations.empty()) throw UsageError("--model or --activations is needed");
     if (command.count("--sensitivity") == 0) f.sensitivity = "proxy";  // nothing runs that could be measured
     for (const char* flag : {"--text", "--num-samples", "--sequence-length", "--arithmetic"}) {
       if (command.count(flag) > 0) {
@@ -210,11 +229,9 @@ void add_precompute(Commands& commands) {
   const auto self = std::make_shared<CLI::App*>();
   CLI::App* sub = *self = commands.add("precompute", "Calibrate a method on a model of your own",
                                        [f, self] { return precompute(*f, **self); });
-  std::vector<std::string> names;
-  for (const CalibratedMethod& method : calibrated_methods()) names.push_back(method.name);
   sub->add_option("--method", f->method, "method to calibrate; mean: what centre=true of others takes out")
-      ->required()
-      ->check(CLI::IsMember(names));
+      ->type_name(fmt::format("{}", fmt::join(method_names(), "|")))
+      ->required();
   CLI::Option* model =
       sub->add_option("--model", f->model, "model folder, as Hugging Face has it")->type_name("DIR");
   sub->add_option("--activations", f->activations,
@@ -227,9 +244,9 @@ void add_precompute(Commands& commands) {
   sub->add_option("--text", f->text,
                   "calibration text, as like your use as can be (default: the project's documentation)")
       ->type_name("FILE");
-  sub->add_option("--num-samples", f->num_samples, "windows of text")
-      ->check(at_least(1))
-      ->capture_default_str();
+  sub->add_option("--num-samples", f->num_samples,
+                  fmt::format("windows of text (default {}, or as many as it has)", kDefaultSamples))
+      ->check(at_least(1));
   sub->add_option("--sequence-length", f->sequence_length, "tokens of a window, BOS counted")
       ->check(CLI::Range(std::int64_t{64}, std::int64_t{1} << 20))
       ->capture_default_str();

@@ -3,18 +3,23 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 #include <veloxquant/eval/precompute.hpp>
 
 namespace veloxquant::cli {
 
+// Windows, unless asked for others.
+inline constexpr std::int64_t kDefaultSamples = 6;
+
 struct PrecomputeFlags {
   std::string method, model, output, text, activations,
       frame = "64", metric = "output", sensitivity = "measured", code = "trellis", gain = "on",
       base = "turboquant_mse", smoothing = "balanced", arithmetic = "auto", format = "table";
   std::vector<int> widths = {1, 2, 3, 4};
-  std::int64_t num_samples = 6, sequence_length = 4096, sinks = 4;
+  std::optional<std::int64_t> num_samples;
+  std::int64_t sequence_length = 4096, sinks = 4;
   double target_bits = 2;
   std::uint64_t seed = 0;
   int threads = 0;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <span>
@@ -10,6 +12,7 @@
 
 #include "core/counted.hpp"
 #include "forecast_text.hpp"
+#include "inputs.hpp"
 #include "json_text.hpp"
 #include "size_text.hpp"
 
@@ -23,6 +26,12 @@ constexpr const char* kSchema = "veloxquant.precompute/1";
 bool is_there(const std::filesystem::path& file) {
   std::error_code none;
   return !file.empty() && std::filesystem::exists(file, none);
+}
+
+// A run that found nothing out leaves nothing to go on from.
+bool goes_on_from(const std::filesystem::path& checkpoints) {
+  std::error_code none;
+  return is_there(checkpoints) && !std::filesystem::is_empty(checkpoints, none) && !none;
 }
 
 template <class T>
@@ -88,28 +97,42 @@ Json weights_json(const std::vector<LayerShares>& layers) {
   return all;
 }
 
+// How to measure on what calibration has not seen of the text.
+void print_rest(std::int64_t text_end, std::int64_t left) {
+  constexpr std::int64_t kShortest = 1024;  // facts for recall, and a text around them
+  if (left < kShortest) {
+    fmt::print("{} of the text {} left, too few to measure on: give benchmark another --text\n",
+               counted(left, "token"), left == 1 ? "is" : "are");
+    return;
+  }
+  const auto length = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(left)));
+  fmt::print("to measure on the rest of the same text: benchmark --skip {}{}\n", text_end,
+             left >= kDefaultWindow ? "" : fmt::format(" --seq-len {} --windows {}", length, left / length));
+}
+
 }  // namespace
 
 void print_dry_run(const DryRun& run, const std::string& format) {
   if (format == "json") {
-    const Json json = {{"schema", kSchema},
-                       {"dry_run", true},
-                       {"method", run.method},
-                       {"model", or_null(run.model)},
-                       {"activations", or_null(run.activations)},
-                       {"layers", run.layers},
-                       {"kv_heads", run.kv_heads},
-                       {"head_dim", run.head_dim},
-                       {"arithmetic", or_null(run.arithmetic)},
-                       {"windows", run.windows},
-                       {"windows_asked", or_null(run.windows_asked)},
-                       {"sequence_length", run.sequence_length},
-                       {"artifacts", run.artifacts.string()},
-                       {"replaces", is_there(run.artifacts)},
-                       {"goes_on_from", is_there(run.checkpoints) ? Json(run.checkpoints.string()) : Json()},
-                       {"passes", run.needs.passes},
-                       {"memory_bytes", run.needs.memory_bytes},
-                       {"artifact_bytes", run.needs.artifact_bytes}};
+    const Json json = {
+        {"schema", kSchema},
+        {"dry_run", true},
+        {"method", run.method},
+        {"model", or_null(run.model)},
+        {"activations", or_null(run.activations)},
+        {"layers", run.layers},
+        {"kv_heads", run.kv_heads},
+        {"head_dim", run.head_dim},
+        {"arithmetic", or_null(run.arithmetic)},
+        {"windows", run.windows},
+        {"windows_asked", or_null(run.windows_asked)},
+        {"sequence_length", run.sequence_length},
+        {"artifacts", run.artifacts.string()},
+        {"replaces", is_there(run.artifacts)},
+        {"goes_on_from", goes_on_from(run.checkpoints) ? Json(run.checkpoints.string()) : Json()},
+        {"passes", run.needs.passes},
+        {"memory_bytes", run.needs.memory_bytes},
+        {"artifact_bytes", run.needs.artifact_bytes}};
     fmt::print("{}", json_text(json));
     return;
   }
@@ -117,12 +140,12 @@ void print_dry_run(const DryRun& run, const std::string& format) {
              run.model.empty() ? "from " + run.activations : "of " + run.model, counted(run.layers, "layer"),
              counted(run.kv_heads, "KV head"), run.head_dim,
              run.arithmetic.empty() ? "" : ", " + run.arithmetic + " arithmetic");
-  fmt::print("{}{} of {}{}\n", run.windows_asked ? "text: " : "", counted(run.windows, "window"),
+  fmt::print("{}{} of {}{}\n", run.model.empty() ? "" : "text: ", counted(run.windows, "window"),
              counted(run.sequence_length, "token"),
              run.windows_asked ? fmt::format(", {} asked for", *run.windows_asked) : "");
   fmt::print("artifacts: {}{}\n", run.artifacts.string(),
              is_there(run.artifacts) ? ", which is replaced" : "");
-  if (is_there(run.checkpoints))
+  if (goes_on_from(run.checkpoints))
     fmt::print("goes on from {} if that is of the same request\n", run.checkpoints.string());
   if (run.needs.passes > 0) fmt::print("passes of the model over a window: {:.1f}\n", run.needs.passes);
   fmt::print("memory{}: about {}\n", run.arithmetic.empty() ? "" : " beside the weights",
@@ -149,8 +172,7 @@ void print_calibration(const Calibration& done, const std::string& format) {
   }
   fmt::print("{}: {}, {} of {}\n", done.artifacts.string(), counted(done.store.nbytes(), "byte"),
              counted(done.windows, "window"), counted(done.sequence_length, "token"));
-  if (done.text_end && done.text_goes_on)
-    fmt::print("to measure on the rest of the same text: benchmark --skip {}\n", *done.text_end);
+  if (done.text_end) print_rest(*done.text_end, done.text_left);
   print_weights(weights);
   print_forecast(done.store);
 }

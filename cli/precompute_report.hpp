@@ -17,7 +17,7 @@ struct DryRun {
   std::string arithmetic;  // empty: the activations were computed elsewhere
   std::size_t windows = 0;
   std::int64_t sequence_length = 0;
-  std::optional<std::int64_t> windows_asked;  // of a text, which may have fewer
+  std::optional<std::int64_t> windows_asked;  // of a text, which may have fewer; none: as many as are usual
   std::filesystem::path artifacts;
   std::filesystem::path checkpoints;  // that it goes on from if they are of the same request; empty: none
   CalibrationNeeds needs;
@@ -31,7 +31,7 @@ struct Calibration {
   std::size_t windows = 0;
   std::int64_t sequence_length = 0;
   std::optional<std::int64_t> text_end;  // so many of the text's first tokens were read
-  bool text_goes_on = false;             // long enough to be measured on
+  std::int64_t text_left = 0;            // tokens after those
 };
 
 void print_dry_run(const DryRun& run, const std::string& format);

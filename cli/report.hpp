@@ -1,6 +1,7 @@
 // The benchmark's report, and the forms in which it is written.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -36,6 +37,9 @@ std::optional<double> mean_attention_error(const MethodResult& result);
 // Standard error of the share of questions answered, by Agresti and Coull's rule: two answers of either kind are
 // added, so that it is not 0 where all were answered.
 std::optional<double> recall_error(const MethodResult& result);
+
+// Tables and bases of fewer bytes beside the caches are not worth a word.
+inline constexpr std::uint64_t kTablesWorthTelling = 100'000;
 
 // Tokens that were filled in before decoding was timed; 0: a text was.
 std::int64_t synthetic_context(const BenchmarkReport& report);

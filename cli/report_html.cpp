@@ -175,7 +175,7 @@ Plot recall_plot(const BenchmarkReport& report, const Paints& paints) {
 }
 
 Plot memory_plot(const BenchmarkReport& report, const Paints& paints) {
-  Plot plot{.title = "What it takes: cache memory by context, to the byte, all layers",
+  Plot plot{.title = "What it takes: caches of all layers and tables by context, to the byte",
             .x_label = "tokens (log)",
             .y_label = "MB, millions of bytes (log)",
             .log_x = true,
@@ -185,7 +185,7 @@ Plot memory_plot(const BenchmarkReport& report, const Paints& paints) {
     if (r.memory_by_context.empty()) continue;
     PlotSeries series{.name = display_name(r), .points = {}, .paint = paints.of(r)};
     for (const auto& [tokens, bytes] : r.memory_by_context) {
-      const double mb = static_cast<double>(bytes) / 1e6;
+      const double mb = static_cast<double>(bytes + r.method_bytes) / 1e6;
       series.points.push_back({static_cast<double>(tokens), mb, "",
                                fmt::format("{}: {}, {:.2f} MB", row_name(r), counted(tokens, "token"), mb), 0,
                                series.paint.shade});

@@ -62,12 +62,11 @@ std::string attention_paths(const BenchmarkReport& report) {
   return text;
 }
 
-// Tables and bases stand beside the caches, once a model; a few kilobytes are not worth a word.
+// Tables and bases stand beside the caches, once a model.
 std::string tables_of(const BenchmarkReport& report) {
-  constexpr std::uint64_t kWorthTelling = 100'000;
   std::string text;
   for (const MethodResult& result : report.results) {
-    if (result.method_bytes < kWorthTelling) continue;
+    if (result.method_bytes < kTablesWorthTelling) continue;
     text += fmt::format("{}{} {:.2f} MB", text.empty() ? "" : ", ", short_name(result),
                         static_cast<double>(result.method_bytes) / 1e6);
   }

@@ -34,6 +34,8 @@ std::string size_and_loss(const MethodResult& r) {
   std::string text = fmt::format("{:.2f} bits per element", *r.bits_per_element);
   if (*r.bits_per_element < 15.5)
     text += fmt::format(", {:.1f} times less than fp16", 16 / *r.bits_per_element);
+  if (r.method_bytes >= kTablesWorthTelling)
+    text += fmt::format(", beside {:.2f} MB of tables", static_cast<double>(r.method_bytes) / 1e6);
   text += fmt::format("; KL {:.3g}", *r.kl);
   if (r.kl_stderr) text += fmt::format(" +- {:.1g}", *r.kl_stderr);
   if (r.same_top1)
@@ -53,11 +55,18 @@ std::string speed(const MethodResult& r, const MethodResult* yardstick) {
              : fmt::format("; {} decodes {:.2f} times as fast", than, other.median / own.median);
 }
 
+// In its codes, or with the tables beside them as far as the caches' bytes are known.
+bool is_larger(const MethodResult& a, const MethodResult& b) {
+  const bool counted = a.resident_bytes && b.resident_bytes;
+  return *a.bits_per_element > *b.bits_per_element ||
+         (counted && *a.resident_bytes + a.method_bytes > *b.resident_bytes + b.method_bytes);
+}
+
 // The row that is better in both, the best of them; null when there is none.
 const MethodResult* better_than(const MethodResult& r, const BenchmarkReport& report) {
   const MethodResult* best = nullptr;
   for (const MethodResult& other : report.results) {
-    if (&other == &r || !is_compressed(other) || *other.bits_per_element > *r.bits_per_element) continue;
+    if (&other == &r || !is_compressed(other) || is_larger(other, r)) continue;
     if (loses_less(other, r) && (best == nullptr || *other.kl < *best->kl)) best = &other;
   }
   return best;

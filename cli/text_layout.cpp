@@ -1,6 +1,7 @@
 #include "text_layout.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 #include <vector>
 
@@ -21,6 +22,24 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
     }
   }
   return row.back();
+}
+
+std::string in_lower_case(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+// turbo_mse of turboquant_mse: every part begins one of the candidate's, in this order.
+bool has_parts_of(const std::string& candidate, const std::string& word) {
+  std::size_t from = 0;
+  for (std::size_t begin = 0; begin < word.size();) {
+    const std::size_t end = std::min(word.find('_', begin), word.size());
+    const std::size_t at = ("_" + candidate).find("_" + word.substr(begin, end - begin), from);
+    if (at == std::string::npos) return false;
+    from = at + 1;
+    begin = end + 1;
+  }
+  return true;
 }
 
 }  // namespace
@@ -44,13 +63,14 @@ std::string wrapped(const std::string& text, std::size_t indent, std::size_t lin
   return result;
 }
 
-std::optional<std::string> nearest(const std::string& word, std::span<const std::string> known) {
+std::optional<std::string> nearest(const std::string& written, std::span<const std::string> known) {
+  const std::string word = in_lower_case(written);
   constexpr std::size_t kLongest = 64;  // no known word is longer
   if (word.empty() || word.size() > kLongest) return std::nullopt;
   std::optional<std::string> best;
   std::size_t least = 2 + word.size() / 4;
   for (const std::string& candidate : known) {
-    if (word.size() >= 3 && candidate.starts_with(word)) return candidate;
+    if (word.size() >= 3 && (candidate.starts_with(word) || has_parts_of(candidate, word))) return candidate;
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < least) least = distance, best = candidate;
   }

@@ -11,7 +11,8 @@ namespace veloxquant::cli {
 // are indented by `indent`, where the first line begins.
 std::string wrapped(const std::string& text, std::size_t indent, std::size_t line_width);
 
-// The known word that begins with this one, or that few changes of letters make of it; nothing when none is near.
-std::optional<std::string> nearest(const std::string& word, std::span<const std::string> known);
+// The known word that begins with this one or has all its parts (split at '_'), or that few changes of letters
+// make of it; capitals do not matter. Nothing when none is near.
+std::optional<std::string> nearest(const std::string& written, std::span<const std::string> known);
 
 }  // namespace veloxquant::cli

@@ -1,6 +1,7 @@
 #include <veloxquant/core/config.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -22,6 +23,17 @@ T parse_number(const std::string& text, const std::string& what) {
     throw ConfigError("method", fmt::format("{} {} is not a whole number in range", what, quote(text)));
   }
   return value;
+}
+
+// A fraction is no slip of the hand: some methods have budgets.
+int parse_width(const std::string& method, const MethodInfo& info, const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && value != std::floor(value)) {
+    throw ConfigError("method", fmt::format("{}:{}: {} has whole widths, {}", method, text, method,
+                                            fmt::join(info.bits, ", ")));
+  }
+  return parse_number<int>(text, "width");
 }
 
 void set_option(QuantizerOptions& o, const std::string& key, const std::string& value) {
@@ -109,7 +121,7 @@ MethodSpec MethodSpec::parse(const std::string& text) {
     else if (i == 1 && info.takes_budget())
       spec.options.extra[kBudgetOption] = parts[i];
     else if (i == 1)
-      spec.options.bits = parse_number<int>(parts[i], "width");
+      spec.options.bits = parse_width(spec.method, info, parts[i]);
     else
       throw ConfigError("method", fmt::format("{} in {}; a method is written name:bits:option=value",
                                               quote(parts[i]), quote(text)));

@@ -1,5 +1,7 @@
 #include "eval/checkpoint.hpp"
 
+#include <fmt/format.h>
+
 #include <span>
 #include <system_error>
 #include <veloxquant/core/artifact_store.hpp>
@@ -38,6 +40,10 @@ void Checkpoint::write(const std::vector<double>& state) const {
   store.put(kState, Tensor::copy_of<double>(state, {std::ssize(state)}));
   store.set_fact(kRequest, request_);
   store.set_fact(kWriter, version());
+  std::error_code failed;
+  std::filesystem::create_directories(file_.parent_path(), failed);
+  if (failed)
+    throw IoError("precompute", fmt::format("{}: {}", file_.parent_path().string(), failed.message()));
   store.save(file_);
 }
 

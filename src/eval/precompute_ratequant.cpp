@@ -33,6 +33,36 @@ std::string text_of(const RatequantOptions& o) {
 // The second narrowest width, where most groups end up near and what is measured stands clear of noise.
 constexpr std::size_t kProbed = 1;
 
+// Throws what is wrong with the base method or with a width of it.
+WidthMethods methods_of(const RatequantOptions& options, const ModelConfig& model) {
+  const auto of = [&](Role role) {
+    QuantizerOptions asked{.head_dim = model.head_dim};
+    asked.role = role;
+    asked.kv_heads = model.kv_heads;
+    return base_at_widths(options.base, options.widths, asked);
+  };
+  return {of(Role::keys), of(Role::values)};
+}
+
+// By width: the same for keys and values, or it throws.
+std::vector<std::int64_t> vector_bits(const WidthMethods& methods, const RatequantOptions& options) {
+  std::vector<std::int64_t> result;
+  for (std::size_t width = 0; width < options.widths.size(); ++width) {
+    const auto bits = [&](Role role) {
+      const VectorQuantizer& method = methods.at(role, width);
+      return 8 * static_cast<std::int64_t>(method.code_bytes(0) + method.scale_bytes(0));
+    };
+    if (bits(Role::keys) != bits(Role::values)) {
+      throw UnsupportedError("precompute",
+                             fmt::format("keys take {} bits and values {} at a width of {}; a base "
+                                         "method has one size for a width",
+                                         bits(Role::keys), bits(Role::values), options.widths[width]));
+    }
+    result.push_back(bits(Role::keys));
+  }
+  return result;
+}
+
 class RatequantPrecompute {
  public:
   RatequantPrecompute(CalibrationSource source, const CalibrationRequest& request,
@@ -47,12 +77,12 @@ class RatequantPrecompute {
                   .vector_bits = {},
                   .sensitivity = to_string(options.sensitivity),
                   .target_bits = request.target_bits},
-        methods_{methods_of(Role::keys), methods_of(Role::values)},
+        methods_(methods_of(options, source_.model.config)),
         run_(source_, request,
              {.options = text_of(options),
               .probes = options.sensitivity == Sensitivity::measured ? settings_.groups.count() : 0,
               .probe_windows = std::min(options.sensitivity_windows, source_.windows)}) {
-    for (std::size_t w = 0; w < options.widths.size(); ++w) settings_.vector_bits.push_back(bits_of(w));
+    settings_.vector_bits = vector_bits(methods_, options);
   }
 
   ArtifactStore run() {
@@ -64,24 +94,6 @@ class RatequantPrecompute {
   }
 
  private:
-  std::vector<std::shared_ptr<const VectorQuantizer>> methods_of(Role role) const {
-    QuantizerOptions asked{.head_dim = settings_.groups.head_dim};
-    asked.role = role;
-    asked.kv_heads = settings_.groups.kv_heads;
-    return base_at_widths(options_.base, options_.widths, asked);
-  }
-  std::int64_t bits_of(std::size_t width) const {
-    const auto bits = [&](Role role) {
-      const VectorQuantizer& method = methods_.at(role, width);
-      return 8 * static_cast<std::int64_t>(method.code_bytes(0) + method.scale_bytes(0));
-    };
-    if (bits(Role::keys) == bits(Role::values)) return bits(Role::keys);
-    throw UnsupportedError("precompute",
-                           fmt::format("keys take {} bits and values {} at a width of {}; a base "
-                                       "method has one size for a width",
-                                       bits(Role::keys), bits(Role::values), options_.widths[width]));
-  }
-
   // KL by group, with this group alone coded.
   std::vector<double> probe() {
     const ModelGroups& groups = settings_.groups;
@@ -174,11 +186,13 @@ CalibrationNeeds needs(const PassSizes& sizes, const RatequantOptions& options) 
 CalibrationNeeds ratequant_needs(const ModelConfig& model, const CalibrationRequest& request,
                                  const RatequantOptions& options) {
   check(options);
+  vector_bits(methods_of(options, model), options);
   return needs(PassSizes(model, request), options);
 }
 
 CalibrationNeeds ratequant_needs(const ActivationFile& activations, const RatequantOptions& options) {
   check(activations, options);
+  vector_bits(methods_of(options, activations.config()), options);
   return without_passes(needs(PassSizes(activations), options));
 }
 

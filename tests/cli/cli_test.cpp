@@ -76,7 +76,8 @@ TEST(Command, HelpAndVersion) {
 }
 
 TEST(Command, UsageErrorsAreOne) {
-  for (const char* arguments : {"", "nothing", "list --colour", "plan", "list --format xml"}) {
+  for (const char* arguments : {"", "nothing", "list --colour", "plan", "list --format xml",
+                                "precompute --method mean --output none", "plan --model . --memory 8X"}) {
     const Outcome run = veloxquant(arguments);
     EXPECT_EQ(run.exit_code, 1) << arguments;
     EXPECT_EQ(run.out, "") << arguments;
@@ -95,7 +96,11 @@ TEST(Command, UnknownWordsAreNamedWithTheNearestKnownOne) {
   EXPECT_THAT(message(plan + "treliss:2"),
               HasSubstr("veloxquant plan: config error: unknown method 'treliss'; did you mean trellis?"));
   EXPECT_THAT(message(plan + "fp16/balance"), HasSubstr("did you mean balanced?"));
+  EXPECT_THAT(message(plan + "turbo_mse:2"), HasSubstr("did you mean turboquant_mse?"));
+  EXPECT_THAT(message(plan + "TRELLIS"), HasSubstr("did you mean trellis?"));
   EXPECT_THAT(message(plan + "xyz"), HasSubstr("known are affine, "));
+  EXPECT_THAT(message("precompute --model . --output none --method spectra"),
+              HasSubstr("'spectra' is no method that is calibrated; did you mean spectral?"));
   EXPECT_THAT(message("plan --batch 0 --model ."), HasSubstr("--batch: 0 is below 1"));
 }
 
@@ -110,7 +115,8 @@ TEST(Command, HelpFitsAScreenAndSaysWhatToWrite) {
   }
   const std::string precompute = veloxquant("precompute --help").out;
   EXPECT_THAT(precompute, HasSubstr("\nOptions of spectral and ratequant:\n  --target-bits N "));
-  EXPECT_THAT(precompute, HasSubstr("--num-samples N                 windows of text (default 6)"));
+  EXPECT_THAT(precompute,
+              HasSubstr("--num-samples N                 windows of text (default 6, or as many as it has)"));
   EXPECT_THAT(precompute, HasSubstr("--code trellis|scalar"));
   EXPECT_THAT(precompute, HasSubstr("--output DIR "));
 }
@@ -178,8 +184,8 @@ TEST(Command, PlanRefusesContradictionsAndWhatItCannotCount) {
   EXPECT_EQ(veloxquant(plan + " --method spectral").exit_code, 2);
   EXPECT_EQ(veloxquant(plan + " --context 9223372036854775807").exit_code, 1);
   EXPECT_EQ(veloxquant(plan + " --context 1099511627776 --batch 65536").exit_code, 2);
-  EXPECT_EQ(veloxquant(plan + " --memory 999999999999999T").exit_code, 2);
-  EXPECT_EQ(veloxquant(plan + " --memory 0.0001").exit_code, 2);
+  EXPECT_EQ(veloxquant(plan + " --memory 999999999999999T").exit_code, 1);
+  EXPECT_EQ(veloxquant(plan + " --memory 0.0001").exit_code, 1);
   EXPECT_EQ(veloxquant(plan + " --memory 1000T").exit_code, 0);
 }
 
@@ -393,6 +399,44 @@ TEST(Command, RefusalsNameTheValue) {
   const Outcome bits = veloxquant(std::string("plan --method trellis --bits 7 --model ") + kDemo);
   EXPECT_EQ(bits.exit_code, 2);
   EXPECT_THAT(bits.err, HasSubstr("7"));
+}
+
+TEST(Command, RefusalsSayWhatToWrite) {
+  const auto message = [](const std::string& method) {
+    const Outcome run = veloxquant(std::string("plan --model ") + kDemo + " --method " + method);
+    EXPECT_EQ(run.exit_code, 2) << method;
+    return run.err;
+  };
+  EXPECT_THAT(message("small"), HasSubstr("spectral:1.5 needs artifacts of this model (--artifacts DIR)"));
+  EXPECT_THAT(message("trellis:2:centre=true"), HasSubstr("`veloxquant precompute --method mean`"));
+  EXPECT_THAT(message("small:2"), HasSubstr("small is a preset for spectral:1.5 and takes no width"));
+  EXPECT_THAT(message("small:2"), HasSubstr("write 'spectral:2'"));
+  EXPECT_THAT(message("turboquant_mse:2.5"), HasSubstr("turboquant_mse has whole widths, 1, 2, "));
+  EXPECT_THAT(message("turboquant_mse --bits 2.5"), HasSubstr("turboquant_mse has whole widths, 1, 2, "));
+  EXPECT_THAT(message("trellis:2,trellis:3"), HasSubstr("a plan is of one method"));
+}
+
+TEST(Command, PlanSaysWhatDoesNotFit) {
+  const std::string plan = std::string("plan --method turboquant_mse:4 --model ") + kDemo;
+  EXPECT_THAT(veloxquant(plan + " --memory 1K").out, HasSubstr("in 1K               nothing fits"));
+  const std::string alone = veloxquant(plan + " --memory 10M").out;
+  EXPECT_THAT(alone, HasSubstr("tokens fits when cache and tables have it alone\n"));
+  EXPECT_THAT(alone, HasSubstr("\nbeside the weights  the weights (12."));
+  EXPECT_THAT(veloxquant(plan + " --memory 1G").out, HasSubstr("\nbeside the weights  a context of "));
+  const auto beside = [&](const std::string& memory) {
+    return nlohmann::json::parse(
+        veloxquant(plan + " --format json " + memory).out)["longest_context_beside_weights"];
+  };
+  EXPECT_TRUE(beside("").is_null());
+  EXPECT_EQ(beside("--memory 10M"), 0);
+  EXPECT_GT(beside("--memory 1G"), 0);
+}
+
+TEST(Command, PlanKeepsColumnsApart) {
+  const std::string plan =
+      veloxquant(std::string("plan --method trellis:2:transform=hadamard:seed=123456 --model ") + kDemo).out;
+  EXPECT_THAT(plan, HasSubstr("layer   keys                                      values  "));
+  EXPECT_THAT(plan, HasSubstr("0 to 5  trellis:2:transform=hadamard:seed=123456  trellis:2"));
 }
 
 TEST(Command, DoctorFindsThisMachineGood) {

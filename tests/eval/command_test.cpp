@@ -331,7 +331,20 @@ TEST_F(Command, DryRunOfACalibrationSaysWhatItTakesAndDoesNothing) {
   EXPECT_EQ(dry("--method vecinfer"), 0);
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("passes of the model over a window: 2.0"));
   EXPECT_EQ(dry("--method ratequant --widths 2"), 2) << "what would be refused";
+  EXPECT_EQ(dry("--method ratequant --widths 1,9"), 2);
+  EXPECT_EQ(dry("--method ratequant --base spectral"), 2);
+  EXPECT_EQ(dry("--method ratequant --base foo"), 2);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));
+  std::ofstream(folder_ / "none") << "a file";
+  EXPECT_EQ(dry("--method ratequant"), 4);
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("is no folder"));
+  std::filesystem::remove(folder_ / "none");
+  std::filesystem::create_directories(folder_ / "none" / "ratequant.unfinished");
+  EXPECT_EQ(dry("--method ratequant"), 0);
+  EXPECT_EQ(content(folder_ / "out").find("goes on from"), std::string::npos) << "nothing is kept there";
+  std::ofstream(folder_ / "none" / "ratequant.unfinished" / "weights.safetensors") << "something";
+  EXPECT_EQ(dry("--method ratequant"), 0);
+  EXPECT_THAT(content(folder_ / "out"), HasSubstr("goes on from"));
   EXPECT_NE(std::system((base + to).c_str()), 0);  // neither a model nor activations
   EXPECT_THAT(content(folder_ / "out"), HasSubstr("--model or --activations"));
 }

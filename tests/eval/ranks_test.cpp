@@ -227,7 +227,6 @@ TEST(Ranks, GoOnWhereTheyWereCutShort) {
   CalibrationRequest request = request_for(decoder, 96, 4);
   const std::string wanted = saved(calibrated(3, request, ratequant), folder.path() / "whole");
   request.checkpoints = folder.path() / "unfinished";
-  std::filesystem::create_directory(request.checkpoints);
   std::mutex mutex;
   int done = 0;
   std::vector<std::string> thrown;

@@ -288,6 +288,11 @@ TEST(Report, VerdictsFollowFromTheRows) {
       "83.8 % of places; fp16 decodes 2.00 times as fast. spectral:2.25 is no larger and loses less.");
   EXPECT_EQ(verdicts[1].name, "spectral:2.25 (balanced)");
   EXPECT_THAT(verdicts[1].text, HasSubstr("decodes as fast as fp16 within the range of the runs."));
+  r.results[2].method_bytes = 1350000;
+  verdicts = report_verdicts(r);
+  EXPECT_THAT(verdicts[1].text, HasSubstr("less than fp16, beside 1.35 MB of tables; KL"));
+  EXPECT_EQ(verdicts[0].text.find("no larger"), std::string::npos) << "tables count";
+  r.results[2].method_bytes = 4096;
   r.results[2].kl = 0.0311;
   verdicts = report_verdicts(r);
   EXPECT_EQ(verdicts[0].text.find("loses less"), std::string::npos) << "within the standard errors";
@@ -300,6 +305,13 @@ TEST(Report, RecallHasAnErrorAlsoWhereAllIsRecalled) {
   EXPECT_GT(*recall_error(r), 0.02);
   r.recall_asked = 0;
   EXPECT_FALSE(recall_error(r));
+}
+
+TEST(Report, TheMemoryPlotCountsTables) {
+  BenchmarkReport r = report();
+  r.results[1].memory_by_context = {{1024, 1000000}, {2048, 2000000}};
+  r.results[1].method_bytes = 1350000;
+  EXPECT_THAT(report_html(r), HasSubstr("trellis:2/trellis:3: 1024 tokens, 2.35 MB"));
 }
 
 // Names may be a stranger's.

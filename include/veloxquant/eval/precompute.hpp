@@ -60,8 +60,8 @@ struct CalibrationRequest {
   // `done` of `total` steps are over; may be null.
   std::function<void(const std::string& stage, const std::string& item, std::size_t done, std::size_t total)>
       progress{};
-  // Folder, which is there, for what has been found out so far: a run that was cut short and is begun again
-  // goes on from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete
+  // Folder, made when there is something to keep, for what has been found out so far: a run that was cut short
+  // and is begun again goes on from it, to the same bytes. Empty: nothing is kept. Whoever has saved the artifacts may delete
   // it. `vecinfer` keeps nothing.
   std::filesystem::path checkpoints{};
   // The processes that share the work, each of which makes the same call: every one takes some of the windows
