@@ -50,11 +50,13 @@ struct Lanes {
   // that lead into branch a, and repeat for groups beyond them.
   static constexpr int kPeriod = kVectors > kBranches ? kVectors / kBranches : 1;
   struct Dealt {
+    HWY_INLINE Dealt() {}  // written down, since only then it is compiled for the target
     V vectors[kBranches * kPeriod];
     HWY_INLINE const V& at(int branch, int j) const { return vectors[branch * kPeriod + j % kPeriod]; }
   };
   // The same of every window, which knows no repetition.
   struct DealtWindows {
+    HWY_INLINE DealtWindows() {}
     V vectors[kTableVectors];
     HWY_INLINE const V& at(int branch, int j) const { return vectors[branch * kVectors + j]; }
   };
