@@ -239,7 +239,7 @@ TEST_F(RatequantCalibration, RefusesWhatHasNoMeaning) {
       EXPECT_THAT(e.what(), HasSubstr(what));
     }
   };
-  expect_refused({.widths = {2}}, "two or more");
+  expect_refused({.widths = {2}}, "it takes two to 16");
   expect_refused({.widths = {3, 2}}, "ascending");
   expect_refused({.widths = {2, 2}}, "ascending");
   expect_refused({.widths = {2, 9}}, "no width of 9");
