@@ -146,21 +146,20 @@ void print_table(const MachineFacts& machine, const std::vector<MethodCheck>& ch
 
 void print_json(const MachineFacts& machine, const std::vector<MethodCheck>& checks, bool good) {
   const std::string text = sample_text();
-  nlohmann::ordered_json json = {
-      {"schema", "veloxquant.doctor/1"},
-      {"good", good},
-      {"version", machine.version},
-      {"compiler", machine.compiler},
-      {"cpu", machine.cpu},
-      {"processors", machine.processors},
-      {"cpu_level", machine.level},
-      {"cpu_levels", machine.levels},
-      {"attention", to_string(attention_arithmetic())},
-      {"memory_bytes", machine.memory_bytes},
-      {"kernel", machine.kernel},
-      {"huge_pages", machine.huge_pages},
-      {"sample_text", text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text)},
-      {"checks", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json = {{"schema", "veloxquant.doctor/1"},
+                                 {"good", good},
+                                 {"version", machine.version},
+                                 {"compiler", machine.compiler},
+                                 {"cpu", machine.cpu},
+                                 {"processors", machine.processors},
+                                 {"cpu_level", machine.level},
+                                 {"cpu_levels", machine.levels},
+                                 {"attention", to_string(attention_arithmetic())},
+                                 {"memory_bytes", machine.memory_bytes},
+                                 {"kernel", machine.kernel},
+                                 {"huge_pages", machine.huge_pages},
+                                 {"sample_text", or_null(text)},
+                                 {"checks", nlohmann::ordered_json::array()}};
   for (const MethodCheck& check : checks) {
     json["checks"].push_back({{"method", check.method},
                               {"good", check.good()},

@@ -104,11 +104,6 @@ Model read_model(const std::filesystem::path& folder) {
   return model;
 }
 
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-
 void print_json(const std::filesystem::path& folder, const Model& model) {
   Json json = {{"schema", "veloxquant.inspect-model/1"},
                {"folder", folder.string()},

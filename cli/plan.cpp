@@ -192,11 +192,6 @@ void compare_models(const PlanOptions& o, const ModelConfig& model, const Benchm
   f.compared = true;
 }
 
-template <class T>
-nlohmann::ordered_json or_null(bool known, const T& value) {
-  return known ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
-}
-
 // 0 where the weights do not fit; nothing where they are not known.
 std::optional<std::int64_t> beside_weights(const Plan& plan, const Figures& f) {
   if (f.budget == 0 || !f.weights) return std::nullopt;
@@ -213,7 +208,7 @@ void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
                                  {"context", f.context},
                                  {"cache_bytes", f.cache_bytes},
                                  {"method_bytes", plan.table_bytes()},
-                                 {"weight_bytes", or_null(f.weights.has_value(), f.weights.value_or(0))}};
+                                 {"weight_bytes", or_null(f.weights)}};
   for (const LayerPlan& layer : plan.layers()) {
     nlohmann::ordered_json& row = json["layers"].emplace_back();
     row = {{"keys", layer.keys},
@@ -225,13 +220,13 @@ void print_plan_json(const PlanOptions& o, const Plan& plan, const Figures& f) {
     row["key_codes"] = layer.key_codes;
     row["value_codes"] = layer.value_codes;
   }
-  json["forecast_kl"] = or_null(f.forecast_kl.has_value(), f.forecast_kl.value_or(0));
-  json["artifacts_model"] = or_null(!f.artifacts_model.empty(), f.artifacts_model);
+  json["forecast_kl"] = or_null(f.forecast_kl);
+  json["artifacts_model"] = or_null(f.artifacts_model);
   json["artifacts_compared"] = f.compared;
-  json["memory"] = or_null(f.budget != 0, f.budget);
-  json["longest_context"] = or_null(f.budget != 0, plan.longest_context(f.budget));
-  const auto beside = beside_weights(plan, f);
-  json["longest_context_beside_weights"] = or_null(beside.has_value(), beside.value_or(0));
+  const bool asked = f.budget != 0;
+  json["memory"] = or_null(asked ? std::optional(f.budget) : std::nullopt);
+  json["longest_context"] = or_null(asked ? std::optional(plan.longest_context(f.budget)) : std::nullopt);
+  json["longest_context_beside_weights"] = or_null(beside_weights(plan, f));
   fmt::print("{}", json_text(json));
 }
 

@@ -34,13 +34,6 @@ bool goes_on_from(const std::filesystem::path& checkpoints) {
   return is_there(checkpoints) && !std::filesystem::is_empty(checkpoints, none) && !none;
 }
 
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-
-Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
-
 // What `ratequant` says of a layer's keys or values: shares of the whole model's measured weight and of its
 // proxy.
 struct Share {

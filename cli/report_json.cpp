@@ -9,11 +9,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-
 Json ends(const std::optional<Spread>& spread) { return spread ? Json{spread->min, spread->max} : Json(); }
 
 // Keys and values that are coded alike are one name and one width.

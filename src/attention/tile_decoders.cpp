@@ -17,6 +17,7 @@
 #include "attention/trellis_vbmi.hpp"
 #include "codebook/product_table.hpp"
 #include "codebook/row_code.hpp"
+#include "codebook/trellis.hpp"
 #include "core/dispatch.hpp"
 
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
@@ -409,7 +410,8 @@ void check(const CodeSpec& spec);
 template <class Refuse>
 void check_runs(const CodeSpec& spec, const Refuse& refuse) {
   const auto is_trellis = [](const CodeRun& run) { return run.kind == CodeKind::trellis; };
-  const int unit = std::count_if(spec.runs.begin(), spec.runs.end(), is_trellis) > 1 ? 8 : 2;
+  const auto runs = std::count_if(spec.runs.begin(), spec.runs.end(), is_trellis);
+  const int unit = trellis_unit(static_cast<std::size_t>(runs));
   int dims = 0;
   for (std::size_t i = 0; i < spec.runs.size(); ++i) {
     const CodeRun& run = spec.runs[i];

@@ -1,5 +1,4 @@
 // The value of every coordinate, written from CodeSpec's table of byte meanings.
-#include <algorithm>
 #include <cstring>
 
 #include <veloxquant/core/half.hpp>
@@ -67,14 +66,11 @@ void decode_scalar(const CodeSpec& spec, const std::uint8_t* codes, const std::u
 
 void decode_trellis(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {
   const float scale = vector_scale_at(spec, scales);
-  const std::uint8_t* behind = codes + spec.behind.offset;
-  const int total = spec.bits * spec.head_dim;
-  for (int c = 0; c < spec.head_dim; ++c) {
-    const int first = spec.bits * c, inside = std::min(total - first, 8);
-    unsigned window = read_bits(codes, static_cast<std::size_t>(first), inside);
-    if (inside < 8) window |= read_bits(behind, 0, 8 - inside) << inside;
-    x[c] = scale * (*spec.table)[window];
-  }
+  const std::size_t bits = static_cast<std::size_t>(spec.bits),
+                    total = bits * static_cast<std::size_t>(spec.head_dim);
+  for (int c = 0; c < spec.head_dim; ++c)
+    x[c] = scale * (*spec.table)[read_continued_bits(codes, bits * static_cast<std::size_t>(c), 8, total,
+                                                     codes + spec.behind.offset)];
 }
 
 void decode_mixed(const CodeSpec& spec, const std::uint8_t* codes, const std::uint8_t* scales, float* x) {

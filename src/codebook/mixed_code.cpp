@@ -13,6 +13,7 @@
 #include "codebook/row_math.hpp"
 #include "codebook/scalar_table.hpp"
 #include "codebook/trellis.hpp"
+#include "codebook/trellis_search.hpp"
 #include "pack/bits.hpp"
 #include "transform/head_dim.hpp"
 #include "transform/random.hpp"
@@ -25,7 +26,7 @@ constexpr const char* kOperation = "mixed code";
 void require_runs(std::span<const RunPlan> plan) {
   const auto strings = std::count_if(plan.begin(), plan.end(),
                                      [](const RunPlan& run) { return run.kind == CodeKind::trellis; });
-  const int unit = strings > 1 ? 8 : 2;
+  const int unit = trellis_unit(static_cast<std::size_t>(strings));
   int dims = 0;
   for (const RunPlan& run : plan) {
     const bool trellis = run.kind == CodeKind::trellis;
@@ -104,7 +105,7 @@ class MixedCode final : public RowCode {
 
   void encode_rows(const float* x, std::size_t count, std::uint8_t* codes,
                    std::uint8_t* scales) const override {
-    constexpr std::size_t kRows = 4;  // that a trellis search takes side by side
+    constexpr std::size_t kRows = trellis::kTogether;
     const auto dims = static_cast<std::size_t>(spec_.head_dim);
     float z[kRows * kMaxHeadDim];
     for (std::size_t rows; count > 0; count -= rows) {

@@ -34,7 +34,7 @@ void check_runs(const char* operation, TrellisRuns runs) {
   int total = 0;
   for (const TrellisRun& run : runs) {
     check_bits(operation, run.table->bits);
-    const bool whole = runs.size() == 1 ? run.count % 2 == 0 : run.count % 8 == 0;
+    const bool whole = run.count % trellis_unit(runs.size()) == 0;
     if (run.count < 8 || run.count > kLongest - total || !whole) {
       throw ShapeError(
           operation,

@@ -37,6 +37,8 @@ struct TrellisRun {
   int count;  // even and 8 to 65536; where a string has several runs, a multiple of 8: each begins on a byte
 };
 using TrellisRuns = std::span<const TrellisRun>;
+// A run's count is a multiple of this one, and 8 or more.
+constexpr int trellis_unit(std::size_t runs) noexcept { return runs > 1 ? 8 : 2; }
 
 int trellis_length(TrellisRuns runs) noexcept;  // elements
 // Bytes of a string. The unused high bits of the last byte are zero.

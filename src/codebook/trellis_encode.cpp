@@ -24,8 +24,6 @@
 #define VELOXQUANT_TRELLIS_ENCODE_ONCE
 namespace veloxquant::trellis {
 
-inline constexpr int kMostTogether = 4;  // vectors that are searched together
-
 // A string to search, in the order of the search, and the memory to do it in, aligned to 64 bytes.
 struct StringSearch {
   std::vector<TrellisRun> runs;
@@ -35,9 +33,14 @@ struct StringSearch {
   std::size_t length, bytes;                 // of a vector: elements, bytes
   const std::int16_t* weights;               // of a vector, or null
   std::int16_t* tables;                      // [runs][256]
-  std::int16_t* input;                       // [kMostTogether][length]
+  std::int16_t* input;                       // [kTogether][length]
   std::uint8_t* trace;                       // of the longer pass
   std::uint16_t* costs;                      // of short strings: [length][256]
+
+  // A byte for each group of every vector; masks take less.
+  std::size_t trace_bytes(const Piece& piece) const {
+    return static_cast<std::size_t>(piece.count * kTogether) << (8 - runs[piece.run].table->bits);
+  }
 };
 
 }  // namespace veloxquant::trellis
@@ -45,8 +48,6 @@ struct StringSearch {
 
 HWY_BEFORE_NAMESPACE();
 namespace veloxquant::trellis::HWY_NAMESPACE {
-
-static_assert(kTogether == kMostTogether);
 
 // call.template operator()<k>().
 template <class Call>
@@ -102,10 +103,7 @@ class StringEncoder {
   std::uint16_t* costs_of(std::size_t r) const { return string_.costs + 256 * string_.inputs[r]; }
   int groups_of(std::size_t r) const { return 256 >> bits_of(r); }
   int groups_at_seam() const { return groups_of(runs_ - 1); }
-  std::size_t trace_bytes(const Piece& piece) const {
-    return with_width(bits_of(piece.run),
-                      [&]<int k>() { return static_cast<std::size_t>(piece.count) * Lanes<k>::kTraceBytes; });
-  }
+  std::size_t trace_bytes(const Piece& piece) const { return string_.trace_bytes(piece); }
 
   // call(costs of a piece, worked out as they are needed).
   template <int k, class Call>
@@ -321,19 +319,16 @@ void lay_out(TrellisRuns runs, StringSearch& string) {
   pieces_behind_seam(string.runs, string.behind);
 }
 
-// A byte for each group of every vector; masks take less.
 std::size_t trace_bytes(const StringSearch& string, const std::vector<Piece>& pieces) {
   std::size_t bytes = 0;
-  for (const Piece& piece : pieces)
-    bytes += static_cast<std::size_t>(piece.count * kMostTogether)
-             << (8 - string.runs[piece.run].table->bits);
+  for (const Piece& piece : pieces) bytes += string.trace_bytes(piece);
   return bytes;
 }
 
 void give_memory(StringSearch& string) {
   const bool is_short = string.length < static_cast<std::size_t>(kSeamFrom);
   const std::size_t tables = string.runs.size() * 256 * sizeof(std::int16_t),
-                    input = aligned(kMostTogether * string.length * sizeof(std::int16_t)),
+                    input = aligned(kTogether * string.length * sizeof(std::int16_t)),
                     trace = aligned(
                         std::max(trace_bytes(string, string.whole), trace_bytes(string, string.behind))),
                     costs = is_short ? string.length * 256 * sizeof(std::uint16_t) : 0;

@@ -23,8 +23,6 @@ namespace veloxquant::trellis::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr int kTogether = 4;  // vectors on their way back side by side
-
 // Of the groups of k bits an element.
 template <int k>
 struct Lanes {

@@ -35,6 +35,9 @@ inline constexpr int kSeamFrom = 64;
 // at n = 128 half as many cost .4 to 1 % more distortion.
 inline constexpr int kSeamReach = 96;
 
+// Vectors that the vectorized search takes side by side.
+inline constexpr int kTogether = 4;
+
 // The path through a string is searched from the run behind the first one of the largest width on.
 std::size_t first_searched(TrellisRuns runs) noexcept;
 

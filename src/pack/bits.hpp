@@ -94,12 +94,18 @@ inline unsigned read_bits(const std::uint8_t* packed, std::size_t first, int bit
   return value & ((1u << bits) - 1u);
 }
 
-// `bits` bits from bit `first` on of a cyclic string of `total` bits, which goes on at its own start.
-inline unsigned read_cyclic_bits(const std::uint8_t* packed, std::size_t first, int bits,
-                                 std::size_t total) noexcept {
+// `bits` (at most 8) bits from bit `first` on of a string of `total` bits, which goes on at the begin of `behind`.
+inline unsigned read_continued_bits(const std::uint8_t* packed, std::size_t first, int bits,
+                                    std::size_t total, const std::uint8_t* behind) noexcept {
   if (first + static_cast<std::size_t>(bits) <= total) return read_bits(packed, first, bits);
   const int inside = static_cast<int>(total - first);
-  return read_bits(packed, first, inside) | (read_bits(packed, 0, bits - inside) << inside);
+  return read_bits(packed, first, inside) | (read_bits(behind, 0, bits - inside) << inside);
+}
+
+// The same of a cyclic string, which goes on at its own begin.
+inline unsigned read_cyclic_bits(const std::uint8_t* packed, std::size_t first, int bits,
+                                 std::size_t total) noexcept {
+  return read_continued_bits(packed, first, bits, total, packed);
 }
 
 }  // namespace veloxquant
